@@ -1,0 +1,169 @@
+// Package engine says what an engine is: something that builds labs, and a lab
+// is an emulated network whose hosts run processes. Engines register
+// themselves by name; the harness runs every experiment through these
+// interfaces alone, and names hosts, never process ids or paths of a host.
+package engine
+
+import (
+	"context"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"quorumlab/topologies"
+)
+
+// Link executors: who delays, drops and limits the frames of a lab.
+const (
+	// LinksAuto takes the kernel's qdiscs where they can do what the topology
+	// declares, else the userspace emulator.
+	LinksAuto = "auto"
+	// LinksKernel is the kernel's bridge, tbf and netem.
+	LinksKernel = "kernel"
+	// LinksUserspace is the emulator of package link.
+	LinksUserspace = "userspace"
+)
+
+// Readiness tells whether something works here.
+type Readiness struct {
+	// Name is the engine or link executor.
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Reason says in a sentence why it works or doesn't.
+	Reason string `json:"reason"`
+	// Mend lists what would make it work, the narrowest remedy first: commands
+	// to type, each with a comment line starting with "#" before it.
+	Mend []string `json:"mend,omitempty"`
+}
+
+// Blueprint is the lab that an experiment asks for.
+type Blueprint struct {
+	Topology *topologies.Topology
+	// Links is LinksAuto, LinksKernel or LinksUserspace.
+	Links string
+	// Seed makes the links' losses and jitter repeatable.
+	Seed uint64
+	// CongestionControl is the TCP congestion control of every host.
+	CongestionControl string
+	// NodeBinary is the path of bench-node.
+	NodeBinary string
+	// Log receives what the lab's own processes have to say.
+	Log *os.File
+}
+
+// Engine builds labs.
+type Engine interface {
+	Name() string
+	// MaxHosts is the largest topology that the engine accepts.
+	MaxHosts() int
+	// Check probes, within a second or so and leaving nothing behind, whether
+	// the engine and each of its link executors work here. The first row is
+	// the engine's own.
+	Check(ctx context.Context) []Readiness
+	// Build makes a lab; the context bounds the building, not the lab's life.
+	// The lab vanishes with the calling process, however that ends.
+	Build(ctx context.Context, blueprint Blueprint) (Lab, error)
+}
+
+// Lab is a network of hosts, up and idle.
+type Lab interface {
+	// Links says which executor shapes the links, and why it was chosen.
+	Links() (executor, reason string)
+	// Start runs bench-node on a host.
+	Start(ctx context.Context, host string, command Command) (Process, error)
+	// Report counts what the links have done so far.
+	Report(ctx context.Context) (LinkReport, error)
+	// ClockOffset is how far the host's CLOCK_MONOTONIC is ahead of the
+	// caller's, and by how much that may be wrong.
+	ClockOffset(ctx context.Context, host string) (offset, uncertainty time.Duration, err error)
+	// Close ends every process of the lab and removes the network. It may be
+	// called twice.
+	Close() error
+}
+
+// Command is a bench-node to run.
+type Command struct {
+	// Name tells the processes of a lab apart.
+	Name string
+	// Arguments follow the program's name.
+	Arguments []string
+	// Log receives the process's standard error; it is duplicated, so the
+	// caller may close it after Start.
+	Log *os.File
+}
+
+// Process runs on a lab's host. Its standard input and output are the control
+// channel (docs/node-protocol.md).
+type Process interface {
+	Name() string
+	Stdin() io.WriteCloser
+	Stdout() io.Reader
+	// Signal sends a signal to the process; an error if it has ended.
+	Signal(signal os.Signal) error
+	// Done is closed once the process has ended.
+	Done() <-chan struct{}
+	// Exit says how the process ended; valid once Done is closed.
+	Exit() Exit
+}
+
+// Exit is how a process ended and what it used.
+type Exit struct {
+	Code int `json:"code"`
+	// Signal is the name of the signal that ended it, if one did.
+	Signal      string `json:"signal,omitempty"`
+	UserNS      int64  `json:"user_ns"`
+	SystemNS    int64  `json:"system_ns"`
+	MaxRSSBytes int64  `json:"max_rss_bytes"`
+}
+
+// LinkReport is what a lab's links did.
+type LinkReport struct {
+	// Directions has two entries a link, A to B first, in the topology's order.
+	Directions []DirectionReport `json:"directions"`
+	// Lateness counts frames by how much later than its deadline the emulator
+	// sent them; nil where the kernel executes the links.
+	Lateness []LatenessBucket `json:"lateness,omitempty"`
+	// EmulatorDrops counts frames that were lost but not by declaration: the
+	// emulator's socket overflowed or refused them.
+	EmulatorDrops uint64 `json:"emulator_drops"`
+}
+
+// DirectionReport counts the frames of one direction of a link.
+type DirectionReport struct {
+	Link       string `json:"link"`
+	From       string `json:"from"`
+	To         string `json:"to"`
+	Frames     uint64 `json:"frames"`
+	Bytes      uint64 `json:"bytes"`
+	LossDrops  uint64 `json:"loss_drops"`
+	QueueDrops uint64 `json:"queue_drops"`
+}
+
+// LatenessBucket counts the frames that were at most UpToNS late and later than
+// the bucket before; the last bucket's UpToNS is 0 and means any.
+type LatenessBucket struct {
+	UpToNS int64  `json:"up_to_ns"`
+	Frames uint64 `json:"frames"`
+}
+
+var engines = map[string]Engine{}
+
+// Register makes an engine available by its name. It is called from init
+// functions and panics if the name is taken.
+func Register(engine Engine) {
+	if _, taken := engines[engine.Name()]; taken {
+		panic("engine: registered twice: " + engine.Name())
+	}
+	engines[engine.Name()] = engine
+}
+
+// Lookup finds an engine by its name.
+func Lookup(name string) (Engine, bool) {
+	e, ok := engines[name]
+	return e, ok
+}
+
+// Names lists the registered engines in alphabetical order.
+func Names() []string { return slices.Sorted(maps.Keys(engines)) }

@@ -1,0 +1,128 @@
+// Package consensus is the contract between a replication protocol and
+// whoever drives it.
+//
+// A protocol is a pure state machine. It takes one input at a time and appends
+// to an Outbox what must happen as a consequence; it never reads a clock, opens
+// a socket, starts a goroutine or draws from a shared source of randomness. The
+// same state and the same input give the same outbox, bit for bit.
+//
+// A driver has these duties, in this order, after each Step:
+//
+//  1. send Outbox.Messages to their destinations, messages to oneself too;
+//     a message may be lost, duplicated or delayed, never altered;
+//  2. apply Outbox.Committed, in order, through Application.Apply, and send
+//     each result to the client that issued the command;
+//  3. set and cancel the timers of Outbox.Timers, in order;
+//  4. publish Outbox.Events.
+//
+// The driver, not the message's body, says who sent a message. Machines assume
+// that messages are lost, duplicated and reordered: each answer that a machine
+// awaits has a timer that asks again.
+package consensus
+
+import (
+	"strconv"
+	"time"
+)
+
+// Time is an instant in nanoseconds since an origin that the driver chooses:
+// the host's CLOCK_MONOTONIC in real time, zero at start in virtual time. Only
+// differences between two Times of one driver mean anything.
+type Time int64
+
+// Add returns the instant d after t.
+func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+
+// Sub returns the time elapsed from u to t.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// NodeID identifies a process of the cluster; it is unique, stable and at
+// least 1. Identifiers are totally ordered, as leaders' ballots need.
+type NodeID uint32
+
+// String gives the identifier in decimal.
+func (id NodeID) String() string { return strconv.FormatUint(uint64(id), 10) }
+
+// Machine is one process's share of a protocol.
+type Machine interface {
+	// Step consumes one input and appends what must happen to out, which it
+	// neither reads nor clears. It never blocks and never fails: an input that
+	// makes no sense to the machine is ignored and counted in its Status.
+	Step(now Time, input Input, out *Outbox)
+
+	// Status says where the machine stands. It may be called between steps.
+	Status() Status
+}
+
+// InputKind says which fields of an Input carry meaning.
+type InputKind uint8
+
+// The kinds of input.
+const (
+	// InputStart is the first input of a machine's life.
+	InputStart InputKind = iota + 1
+	// InputMessage delivers Message, sent by From.
+	InputMessage
+	// InputTimer says that Timer, set earlier and not cancelled since, fired.
+	InputTimer
+	// InputCommand hands over Command, received from the client From.
+	InputCommand
+)
+
+// Input is what a machine consumes in one step.
+type Input struct {
+	Kind    InputKind
+	From    NodeID
+	Message Message
+	Timer   Timer
+	Command Command
+}
+
+// Message is what one machine sends to another: a plain struct of the
+// protocol's package. A sent message is never modified afterwards, neither by
+// its sender nor by its receiver, so that drivers may share it.
+type Message interface {
+	// Label names the message for traces, failpoints and faults.
+	Label() Label
+}
+
+// Label names a message or an event by the terms of its protocol. Fields that
+// don't apply are zero.
+type Label struct {
+	// Kind is the message's name in the paper, such as "phase2a".
+	Kind string `json:"kind"`
+	// Slot is the slot, log index or op number.
+	Slot uint64 `json:"slot,omitempty"`
+	// Round is the ballot's round, the term or the view.
+	Round uint64 `json:"round,omitempty"`
+	// Leader is the process that the ballot belongs to, where it names one.
+	Leader NodeID `json:"leader,omitempty"`
+}
+
+// Event is something that a machine reports of itself, for traces and triggers.
+type Event struct {
+	// Role is the role that the event happened in, such as "leader".
+	Role string `json:"role"`
+	// Label names the event, such as "adopted", and what it was about.
+	Label
+}
+
+// Timer identifies a timer of a machine. Setting one that is set moves it.
+type Timer struct {
+	// Kind is the machine's own name for what the timer is for.
+	Kind uint8
+	// Key tells timers of one kind apart.
+	Key uint64
+}
+
+// Status is where a machine stands.
+type Status struct {
+	// Leading is true while the machine believes that it may decide slots.
+	Leading bool `json:"leading"`
+	// Learner is true if the machine commits commands.
+	Learner bool `json:"learner"`
+	// Slot is the number of slots committed without a gap (learners only).
+	Slot uint64 `json:"slot"`
+	// Counters counts what happened since start, by the protocol's own names.
+	Counters map[string]uint64 `json:"counters,omitempty"`
+}

@@ -1,0 +1,114 @@
+package consensus
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Member is a process of the cluster and the roles that it has.
+type Member struct {
+	ID    NodeID   `json:"id"`
+	Name  string   `json:"name"`
+	Roles []string `json:"roles"`
+}
+
+// Has tells whether the member has the role.
+func (m Member) Has(role string) bool { return slices.Contains(m.Roles, role) }
+
+// Config is what a protocol needs to make one process's machine.
+type Config struct {
+	// Self is the process that the machine is for.
+	Self NodeID
+	// Members are all processes, clients included, in ascending order of ID.
+	Members []Member
+	// Options are the protocol's own options, a JSON object, or nil for the
+	// defaults.
+	Options json.RawMessage
+	// Seed starts the machine's own generator of random numbers.
+	Seed uint64
+}
+
+// WithRole lists the members that have the role, in ascending order.
+func (c Config) WithRole(role string) []NodeID {
+	var ids []NodeID
+	for _, member := range c.Members {
+		if member.Has(role) {
+			ids = append(ids, member.ID)
+		}
+	}
+	return ids
+}
+
+// RoleSpec says what a protocol requires of one of its roles.
+type RoleSpec struct {
+	Name string
+	// Default is how many processes have the role if an experiment is silent.
+	Default int
+	// Min is the least number of processes that makes sense.
+	Min int
+	// Serves is true for the role that clients send their requests to.
+	Serves bool
+}
+
+// Protocol is a registered protocol.
+type Protocol struct {
+	Name string
+	// Roles are the protocol's roles, apart from "client".
+	Roles []RoleSpec
+	// CheckOptions refuses options that New would refuse. The error is an
+	// *OptionError where one option is to blame.
+	CheckOptions func(options json.RawMessage) error
+	// New makes a machine. It fails on a bad configuration only.
+	New func(Config) (Machine, error)
+	// Codec encodes the protocol's messages; the wire sub-package sets it.
+	Codec Codec
+	// PredictLatency is the least time that a command of the client takes in an
+	// undisturbed system whose processes need no time at all, given the one-way
+	// delay from one process to another.
+	PredictLatency func(config Config, client NodeID, delay func(from, to NodeID) time.Duration) time.Duration
+}
+
+// OptionError says which option of a protocol is wrong. Path is dotted and
+// relative to the options; Want says what would be right.
+type OptionError struct {
+	Path  string
+	Value any
+	Want  string
+}
+
+// Error describes what is wrong and what would be right.
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("option %s is %v, want %s", e.Path, e.Value, e.Want)
+}
+
+// Codec turns a protocol's messages into bytes and back.
+type Codec interface {
+	// Append appends the message's encoding to dst. It panics if the message
+	// isn't the protocol's.
+	Append(dst []byte, message Message) []byte
+	// Decode returns a message that doesn't share memory with src.
+	Decode(src []byte) (Message, error)
+}
+
+var protocols = map[string]*Protocol{}
+
+// Register makes a protocol available by its name. It is called from init
+// functions and panics if the name is taken.
+func Register(protocol *Protocol) {
+	if _, taken := protocols[protocol.Name]; taken {
+		panic("consensus: protocol registered twice: " + protocol.Name)
+	}
+	protocols[protocol.Name] = protocol
+}
+
+// Lookup finds a protocol by its name.
+func Lookup(name string) (*Protocol, bool) {
+	protocol, ok := protocols[name]
+	return protocol, ok
+}
+
+// Names lists the registered protocols in alphabetical order.
+func Names() []string { return slices.Sorted(maps.Keys(protocols)) }

@@ -1,0 +1,172 @@
+// Package results reads and writes run folders, the only source of truth about
+// an experiment: what was planned, on what machine, each request's times, what
+// the links did, and whether a trial counts. It promises that a trial counts
+// only once its verdict.json has been renamed into place, and that fields are
+// only ever added.
+//
+//	manifest.json      what was run, with what, where
+//	trials/0001/       one trial: requests.csv.gz, events.jsonl.gz, links.json,
+//	                   nodes/ (logs, exit statuses), verdict.json
+//	summary.json       derived: the points with their statistics
+//	summary.csv        the same, one row a point
+//
+// Times are nanoseconds of the controller's CLOCK_MONOTONIC unless a name says
+// otherwise.
+package results
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Outcomes of a request.
+const (
+	// OutcomeOK is a request that was answered and whose operation succeeded.
+	OutcomeOK = "ok"
+	// OutcomeFail is a request that was answered by the application's Failure,
+	// such as a read of a key that isn't present. It counts as answered.
+	OutcomeFail = "fail"
+	// OutcomeTimeout is a request without an answer; whether its operation was
+	// applied is unknown.
+	OutcomeTimeout = "timeout"
+)
+
+// Row is one request: a line of requests.csv.gz.
+type Row struct {
+	// Client is the client's name, such as "client1".
+	Client   string
+	Sequence uint64
+	// Operation is nop, create, update, read or remove.
+	Operation string
+	// Key is what it was about; meaningless for a nop.
+	Key uint64
+	// Value is what a create or update writes.
+	Value string
+	// IntendedNS is when the request was due, SentNS when it was handed to the
+	// network, DoneNS when its first answer came (0 for a timeout).
+	IntendedNS, SentNS, DoneNS int64
+	Outcome                    string
+	// Result is what a successful read returned.
+	Result string
+}
+
+// Manifest is manifest.json: all that is needed to run the experiment again,
+// and to judge whether that would be comparable.
+type Manifest struct {
+	// Experiment is the spec's name.
+	Experiment string `json:"experiment"`
+	// SpecFile is the path that was given, Spec its bytes.
+	SpecFile string `json:"spec_file"`
+	Spec     string `json:"spec"`
+	// Overrides are the --set, --seed, --repeat that were applied.
+	Overrides []string `json:"overrides,omitempty"`
+	Seed      uint64   `json:"seed"`
+	Repeat    int      `json:"repeat"`
+	// Plan is every trial, in the order in which they run.
+	Plan []PlannedTrial `json:"plan"`
+
+	Engine       string    `json:"engine"`
+	EngineReason string    `json:"engine_reason"`
+	Links        string    `json:"links"`
+	LinksReason  string    `json:"links_reason"`
+	Simulated    bool      `json:"simulated"`
+	StartedAt    time.Time `json:"started_at"`
+
+	Tool    Tool    `json:"tool"`
+	Machine Machine `json:"machine"`
+}
+
+// PlannedTrial is one trial of the plan.
+type PlannedTrial struct {
+	// Trial numbers the folder, from 1.
+	Trial int `json:"trial"`
+	// Point numbers the combination of swept values, from 0; Repeat counts the
+	// trials of one point, from 0.
+	Point  int    `json:"point"`
+	Repeat int    `json:"repeat"`
+	Seed   uint64 `json:"seed"`
+	// Params are the swept values by dotted path.
+	Params json.RawMessage `json:"params"`
+}
+
+// Tool says which binaries ran.
+type Tool struct {
+	Version     string   `json:"version"`
+	Go          string   `json:"go"`
+	BenchSHA256 string   `json:"bench_sha256"`
+	NodeSHA256  string   `json:"bench_node_sha256"`
+	CommandLine []string `json:"command_line"`
+}
+
+// Machine says where they ran.
+type Machine struct {
+	Hostname    string            `json:"hostname"`
+	OS          string            `json:"os"`
+	Kernel      string            `json:"kernel"`
+	CPU         string            `json:"cpu"`
+	CPUs        int               `json:"cpus"`
+	MemoryBytes int64             `json:"memory_bytes"`
+	User        string            `json:"user"`
+	Limits      map[string]string `json:"limits,omitempty"`
+	Sysctls     map[string]string `json:"sysctls,omitempty"`
+	// CongestionControl is what the lab's hosts use.
+	CongestionControl string `json:"congestion_control,omitempty"`
+}
+
+// Verdict is verdict.json: whether a trial counts, and what was counted.
+type Verdict struct {
+	Trial  int             `json:"trial"`
+	Point  int             `json:"point"`
+	Repeat int             `json:"repeat"`
+	Params json.RawMessage `json:"params"`
+	Valid  bool            `json:"valid"`
+	// Reasons say why the trial is void, each with what would mend it.
+	Reasons []VoidReason `json:"reasons,omitempty"`
+	// PredictedNS is the latency that the topology predicts.
+	PredictedNS int64 `json:"predicted_ns"`
+	// MeasureStartNS and MeasureEndNS bound the intended times that count.
+	MeasureStartNS int64 `json:"measure_start_ns"`
+	MeasureEndNS   int64 `json:"measure_end_ns"`
+	// OfferedRPS is the declared rate of all clients.
+	OfferedRPS float64 `json:"offered_rps"`
+	// Linearizable is not_checked until histories are checked.
+	Linearizable string `json:"linearizable"`
+	// Agreement is ok or violation: the live replicas' state hashes.
+	Agreement string `json:"agreement"`
+	// Counters sum the nodes' counters over the whole trial, by role and name,
+	// such as "leader.ballots".
+	Counters map[string]uint64 `json:"counters,omitempty"`
+	// ClientLimited is true if the client fell behind its own schedule.
+	ClientLimited bool `json:"client_limited"`
+}
+
+// VoidReason is one reason why a trial doesn't count.
+type VoidReason struct {
+	// Code is short and stable, such as "rtt" or "agreement".
+	Code string `json:"code"`
+	// Text says what was seen and what was expected.
+	Text string `json:"text"`
+	// Mend is the one action that would most likely mend it.
+	Mend string `json:"mend"`
+}
+
+// Links is links.json: declared and measured links.
+type Links struct {
+	Executor string `json:"executor"`
+	Reason   string `json:"reason"`
+	// RTTs are the probed round trips, one row a pair.
+	RTTs []RTT `json:"rtts"`
+	// Report is what the links counted, from the end of the trial.
+	Report json.RawMessage `json:"report"`
+}
+
+// RTT is the round trip between two hosts, before the load.
+type RTT struct {
+	From        string `json:"from"`
+	To          string `json:"to"`
+	PredictedNS int64  `json:"predicted_ns"`
+	// LeastNS is the least of Answered probes out of Sent.
+	LeastNS  int64 `json:"least_ns"`
+	Answered int   `json:"answered"`
+	Sent     int   `json:"sent"`
+}
