@@ -1,0 +1,172 @@
+// Package control is the language between the controller and a node: one JSON
+// object a line on the node's standard input and output. docs/node-protocol.md
+// specifies it for programs in other languages. It carries commands, answers
+// and a few events, never bulk, and never blocks a node: what can't be written
+// is dropped and counted.
+package control
+
+import "quorumlab/node/consensus"
+
+// Version is the version of the language.
+const Version = 1
+
+// Commands that a node understands.
+const (
+	// CommandStatus asks where the node stands; any node answers it.
+	CommandStatus = "status"
+	// CommandLoad starts the load that a client generates. It is answered at
+	// once; EventLoadDone tells its end.
+	CommandLoad = "load"
+	// CommandProbe measures round trips to other hosts' echo processes; it is
+	// answered when done (bench-node echo only).
+	CommandProbe = "probe"
+	// CommandStop ends the node, as end of file on its standard input does.
+	CommandStop = "stop"
+)
+
+// Kinds of lines that a node writes.
+const (
+	// TypeHello is the first line, written once the node listens.
+	TypeHello = "hello"
+	// TypeAnswer answers the command with the same ID.
+	TypeAnswer = "answer"
+	// TypeEvent reports something unasked.
+	TypeEvent = "event"
+)
+
+// Events of a client.
+const (
+	// EventProgress comes every half second while a load runs.
+	EventProgress = "progress"
+	// EventLoadDone says that every request is answered or timed out and that
+	// all rows are on disk.
+	EventLoadDone = "load_done"
+)
+
+// Command is a line from the controller.
+type Command struct {
+	// ID is chosen by the controller and returned in the answer.
+	ID      uint64 `json:"id"`
+	Command string `json:"command"`
+	Load    *Load  `json:"load,omitempty"`
+	Probe   *Probe `json:"probe,omitempty"`
+}
+
+// Line is a line from the node.
+type Line struct {
+	Type string `json:"type"`
+	// ID is that of the command answered.
+	ID uint64 `json:"id,omitempty"`
+	// Error says why a command failed; empty if it succeeded.
+	Error    string    `json:"error,omitempty"`
+	Event    string    `json:"event,omitempty"`
+	Hello    *Hello    `json:"hello,omitempty"`
+	Status   *Status   `json:"status,omitempty"`
+	Probe    *Probed   `json:"probe,omitempty"`
+	Progress *Progress `json:"progress,omitempty"`
+}
+
+// Hello introduces a node.
+type Hello struct {
+	Version int      `json:"version"`
+	Name    string   `json:"name"`
+	Roles   []string `json:"roles"`
+	// PID is the process that faults should hit, as the node itself sees it.
+	PID int `json:"pid"`
+	// ClockNS is the node's CLOCK_MONOTONIC when it wrote the line.
+	ClockNS int64 `json:"clock_ns"`
+}
+
+// Status is where a node stands.
+type Status struct {
+	consensus.Status
+	// StateHash is the application's state, in hexadecimal (learners only).
+	StateHash string `json:"state_hash,omitempty"`
+	// Connected counts the peers that the node has a live connection to, of
+	// Peers that it needs one to.
+	Connected int `json:"connected"`
+	Peers     int `json:"peers"`
+	// DroppedMessages counts messages dropped because a peer's queue was full.
+	DroppedMessages uint64 `json:"dropped_messages"`
+	// BadFrames counts connections closed because of a frame that couldn't be
+	// parsed.
+	BadFrames uint64 `json:"bad_frames"`
+	// DroppedLines counts lines that couldn't be written to the control
+	// channel in time; anything but 0 voids the trial.
+	DroppedLines uint64 `json:"dropped_lines"`
+	// ClockNS is the node's CLOCK_MONOTONIC when it wrote the line.
+	ClockNS int64 `json:"clock_ns"`
+}
+
+// Load is what a client is to do. The schedule follows from it alone.
+type Load struct {
+	// StartNS is when the schedule begins, on the node's CLOCK_MONOTONIC.
+	StartNS int64 `json:"start_ns"`
+	// DurationNS is how long requests fall due.
+	DurationNS int64 `json:"duration_ns"`
+	// TimeoutNS is how long after its intended time a request is given up.
+	TimeoutNS int64 `json:"timeout_ns"`
+	// RateRPS is this client's own rate, in requests a second.
+	RateRPS float64 `json:"rate_rps"`
+	// Arrivals is "fixed" or "poisson".
+	Arrivals string `json:"arrivals"`
+	// Mix maps operations to their shares.
+	Mix map[string]float64 `json:"mix"`
+	// Keys is the number of keys, ValueBytes the size of values written.
+	Keys       int    `json:"keys"`
+	ValueBytes int    `json:"value_bytes"`
+	Seed       uint64 `json:"seed"`
+}
+
+// Progress is how far a load has come.
+type Progress struct {
+	Sent     uint64 `json:"sent"`
+	Answered uint64 `json:"answered"`
+	TimedOut uint64 `json:"timed_out"`
+	// MeanLatencyNS is over the answers since the last progress event; 0 if
+	// there were none.
+	MeanLatencyNS int64 `json:"mean_latency_ns"`
+	// LateNS is the most that a request was sent after its intended time.
+	LateNS int64 `json:"late_ns"`
+}
+
+// Probe asks for round trips to other hosts.
+type Probe struct {
+	Peers []Peer `json:"peers"`
+	// Count is the number of probes a peer, IntervalNS the time from one round
+	// (a probe to each peer) to the next, TimeoutNS how long to await the last.
+	Count      int   `json:"count"`
+	IntervalNS int64 `json:"interval_ns"`
+	TimeoutNS  int64 `json:"timeout_ns"`
+}
+
+// Peer is where an echo process listens.
+type Peer struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// Probed is the answer to a probe.
+type Probed struct {
+	// RTTs maps a peer's name to the round trips of the probes it answered.
+	RTTs map[string][]int64 `json:"rtts_ns"`
+	// Sent is the number of probes a peer.
+	Sent int `json:"sent"`
+}
+
+// Cluster is the one file that all processes of a cluster are given, in JSON.
+type Cluster struct {
+	Protocol string `json:"protocol"`
+	// Options are the protocol's own.
+	Options map[string]any `json:"options,omitempty"`
+	// Seed is the root of all the nodes' seeds.
+	Seed  uint64 `json:"seed"`
+	Nodes []Node `json:"nodes"`
+}
+
+// Node is one process of the cluster.
+type Node struct {
+	consensus.Member
+	// Address is where it listens, such as "198.18.0.1:7000".
+	Address string `json:"address"`
+}
