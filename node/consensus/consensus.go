@@ -6,7 +6,9 @@
 // a socket, starts a goroutine or draws from a shared source of randomness. The
 // same state and the same input give the same outbox, bit for bit.
 //
-// A driver has these duties, in this order, after each Step:
+// A driver answers a client's command from Application.Answer if it was applied
+// before, else it hands it to the machine. After each Step it has these duties,
+// in this order:
 //
 //  1. send Outbox.Messages to their destinations, messages to oneself too;
 //     a message may be lost, duplicated or delayed, never altered;

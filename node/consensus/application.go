@@ -1,0 +1,87 @@
+package consensus
+
+// StateMachine is the replicated application: deterministic, so that replicas
+// that apply the same operations in the same order are in the same state.
+type StateMachine interface {
+	// Apply carries out an operation and returns its result. An operation that
+	// can't be decoded changes nothing and has a result that says so.
+	Apply(operation []byte) (result []byte)
+	// Hash fingerprints the state: equal states have equal hashes.
+	Hash() [32]byte
+}
+
+// Application applies committed commands to a StateMachine, each at most once,
+// whatever the protocol. It remembers, for each client, the results of commands
+// that the client may still be waiting for.
+type Application struct {
+	machine  StateMachine
+	sessions map[ClientID]*session
+	slot     uint64
+}
+
+// session is what is remembered of one client.
+type session struct {
+	// firstUnanswered is the highest that the client has declared.
+	firstUnanswered uint64
+	results         map[uint64]Response
+}
+
+// NewApplication starts with the machine's state and no sessions.
+func NewApplication(machine StateMachine) *Application {
+	return &Application{machine: machine, sessions: map[ClientID]*session{}}
+}
+
+// Apply applies the command decided for a slot, unless it was applied before,
+// and returns the response to give its client. There is none, and ok is false,
+// for a command that the client has declared finished: it was answered or given
+// up, and applying it now could undo what came after. Slots must come in order,
+// without a gap; anything else is a driver's bug and panics.
+func (a *Application) Apply(slot uint64, command Command) (response Response, ok bool) {
+	if slot != a.slot+1 {
+		panic("consensus: application: slots applied out of order")
+	}
+	a.slot = slot
+	if command.Client == 0 { // a no-op of the protocol itself
+		return Response{}, false
+	}
+	s := a.sessions[command.Client]
+	if s == nil {
+		s = &session{firstUnanswered: 1, results: map[uint64]Response{}}
+		a.sessions[command.Client] = s
+	}
+	for ; s.firstUnanswered < command.FirstUnanswered; s.firstUnanswered++ {
+		delete(s.results, s.firstUnanswered)
+		if len(s.results) == 0 {
+			s.firstUnanswered = command.FirstUnanswered
+			break
+		}
+	}
+	if command.Sequence < s.firstUnanswered {
+		return Response{}, false
+	}
+	if response, ok := s.results[command.Sequence]; ok {
+		return response, true
+	}
+	response = Response{
+		Client: command.Client, Sequence: command.Sequence,
+		Slot: slot, Result: a.machine.Apply(command.Operation),
+	}
+	s.results[command.Sequence] = response
+	return response, true
+}
+
+// Answer returns the response to a command that was applied before and may
+// still be awaited. Drivers look here before they hand a command to a protocol,
+// so that a client that asks again is answered without a slot.
+func (a *Application) Answer(command Command) (response Response, ok bool) {
+	if s := a.sessions[command.Client]; s != nil {
+		response, ok = s.results[command.Sequence]
+	}
+	return response, ok
+}
+
+// Slot is the highest slot applied.
+func (a *Application) Slot() uint64 { return a.slot }
+
+// Hash fingerprints the application's state.
+func (a *Application) Hash() [32]byte { return a.machine.Hash() }

@@ -1,0 +1,116 @@
+package consensus
+
+import (
+	"crypto/sha256"
+	"testing"
+)
+
+// tape is a state machine that remembers what was applied.
+type tape struct{ applied []string }
+
+func (t *tape) Apply(operation []byte) []byte {
+	t.applied = append(t.applied, string(operation))
+	return append([]byte("did "), operation...)
+}
+
+func (t *tape) Hash() [32]byte {
+	h := sha256.New()
+	for _, s := range t.applied {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func command(client ClientID, sequence, firstUnanswered uint64, operation string) Command {
+	return Command{Client: client, Sequence: sequence, FirstUnanswered: firstUnanswered, Operation: []byte(operation)}
+}
+
+func TestACommandChosenInTwoSlotsIsAppliedOnceAndAnsweredTwice(t *testing.T) {
+	m := &tape{}
+	a := NewApplication(m)
+	c := command(7, 1, 1, "x")
+	first, ok := a.Apply(1, c)
+	if !ok || first.Slot != 1 || string(first.Result) != "did x" {
+		t.Fatalf("first: %+v %v", first, ok)
+	}
+	again, ok := a.Apply(2, c)
+	if !ok || again.Slot != 1 || string(again.Result) != "did x" {
+		t.Errorf("again: %+v %v, want the first answer", again, ok)
+	}
+	if len(m.applied) != 1 {
+		t.Errorf("applied %q, want it once", m.applied)
+	}
+	if asked, ok := a.Answer(c); !ok || asked.Slot != 1 {
+		t.Errorf("asked again: %+v %v, want the first answer", asked, ok)
+	}
+	if _, ok := a.Answer(command(7, 2, 1, "x")); ok {
+		t.Error("a command that was never applied has an answer")
+	}
+}
+
+func TestCommandsOfOneClientMayBeDecidedOutOfOrder(t *testing.T) {
+	m := &tape{}
+	a := NewApplication(m)
+	a.Apply(1, command(7, 3, 1, "c"))
+	a.Apply(2, command(7, 1, 1, "a"))
+	a.Apply(3, command(8, 1, 1, "other"))
+	a.Apply(4, command(7, 2, 1, "b"))
+	a.Apply(5, command(7, 1, 1, "a"))
+	want := []string{"c", "a", "other", "b"}
+	if len(m.applied) != len(want) {
+		t.Fatalf("applied %q, want %q", m.applied, want)
+	}
+	for i := range want {
+		if m.applied[i] != want[i] {
+			t.Fatalf("applied %q, want %q", m.applied, want)
+		}
+	}
+}
+
+func TestACommandDeclaredFinishedIsNeverAppliedAgain(t *testing.T) {
+	m := &tape{}
+	a := NewApplication(m)
+	a.Apply(1, command(7, 1, 1, "a"))
+	a.Apply(2, command(7, 3, 3, "c")) // 1 was answered, 2 given up
+	for slot, c := range []Command{command(7, 1, 1, "a"), command(7, 2, 1, "b")} {
+		if _, ok := a.Apply(uint64(slot+3), c); ok {
+			t.Errorf("command %d was answered after the client had declared it finished", c.Sequence)
+		}
+	}
+	if len(m.applied) != 2 {
+		t.Errorf("applied %q, want a and c", m.applied)
+	}
+}
+
+func TestSessionsForgetWhatTheClientNoLongerAwaits(t *testing.T) {
+	a := NewApplication(&tape{})
+	for i := uint64(1); i <= 1000; i++ {
+		first := uint64(1)
+		if i > 8 {
+			first = i - 8
+		}
+		a.Apply(i, command(7, i, first, "x"))
+	}
+	if n := len(a.sessions[7].results); n > 9 {
+		t.Errorf("the session holds %d results, want at most the 9 awaited", n)
+	}
+	a.Apply(1001, command(7, 1<<60, 1<<60, "far ahead")) // must not take for ever
+}
+
+func TestANoOpOfTheProtocolChangesNothing(t *testing.T) {
+	m := &tape{}
+	a := NewApplication(m)
+	if _, ok := a.Apply(1, Command{}); ok || len(m.applied) != 0 || a.Slot() != 1 {
+		t.Errorf("a no-op was applied: %v, slot %d", m.applied, a.Slot())
+	}
+}
+
+func TestSlotsOutOfOrderPanic(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("applying slot 2 first did not panic")
+		}
+	}()
+	NewApplication(&tape{}).Apply(2, Command{})
+}

@@ -1,0 +1,55 @@
+package kv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// ErrMalformed is returned for bytes that are no operation or result.
+var ErrMalformed = errors.New("kv: malformed")
+
+// AppendOperation appends the encoding of an operation: one byte for the kind,
+// the key as a varint, the value as it is.
+func AppendOperation(dst []byte, operation Operation) []byte {
+	dst = append(dst, byte(operation.Kind))
+	dst = binary.AppendUvarint(dst, operation.Key)
+	return append(dst, operation.Value...)
+}
+
+// DecodeOperation reads what AppendOperation wrote; the error is ErrMalformed.
+func DecodeOperation(src []byte) (Operation, error) {
+	if len(src) == 0 {
+		return Operation{}, fmt.Errorf("%w operation: no bytes", ErrMalformed)
+	}
+	kind := Kind(src[0])
+	if kind < Nop || kind > Remove {
+		return Operation{}, fmt.Errorf("%w operation: %v", ErrMalformed, kind)
+	}
+	key, n := binary.Uvarint(src[1:])
+	if n <= 0 {
+		return Operation{}, fmt.Errorf("%w operation: the key's varint is cut short or too long", ErrMalformed)
+	}
+	return Operation{Kind: kind, Key: key, Value: string(src[1+n:])}, nil
+}
+
+// AppendResult appends the encoding of a result: one byte for the status, the
+// value as it is.
+func AppendResult(dst []byte, result Result) []byte {
+	return append(append(dst, byte(result.Status)), result.Value...)
+}
+
+// DecodeResult reads what AppendResult wrote; the error is ErrMalformed.
+func DecodeResult(src []byte) (Result, error) {
+	if len(src) == 0 {
+		return Result{}, fmt.Errorf("%w result: no bytes", ErrMalformed)
+	}
+	status := Status(src[0])
+	if status < Success || status > ReadSuccess {
+		return Result{}, fmt.Errorf("%w result: status %d", ErrMalformed, status)
+	}
+	if status != ReadSuccess && len(src) > 1 {
+		return Result{}, fmt.Errorf("%w result: a value where there is none to return", ErrMalformed)
+	}
+	return Result{Status: status, Value: string(src[1:])}, nil
+}
