@@ -1,0 +1,31 @@
+# Everything is built and tested from here; `make help` lists the targets.
+export CGO_ENABLED := 0
+GO ?= go
+GENERATED_FILES := \.pb\.go$$
+
+.PHONY: help build run test race lint bench generate clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/bench and bin/bench-node, two static binaries
+	$(GO) build -trimpath -o bin/ ./cmd/bench ./cmd/bench-node
+
+run: build ## Build, then run a real experiment in under a minute
+	bin/bench run experiments/quickstart.yaml
+
+test: build ## Run the whole gate: lint, tests, race detector, engines
+	@CGO_ENABLED=$(CGO_ENABLED) GO="$(GO)" sh scripts/test.sh
+
+lint: ## gofmt, go vet, staticcheck
+	@sh scripts/lint.sh
+
+bench: build ## Run the benchmarks: links, labs, protocol, node
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./harness/link ./harness/engine/netns
+	$(GO) test -run '^$$' -bench . ./node/...
+
+generate: ## Generate the wire messages again (needs protoc)
+	sh node/wire/wirepb/generate.sh
+
+clean: ## Remove what was built; run folders stay
+	rm -rf bin

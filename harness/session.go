@@ -1,0 +1,136 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"quorumlab/harness/engine"
+	"quorumlab/node/control"
+)
+
+// errEnded is returned by calls to a process that has ended.
+var errEnded = errors.New("the process has ended")
+
+// session is the controller's end of one process's control channel.
+type session struct {
+	process engine.Process
+	hello   chan control.Hello
+	events  chan control.Line
+
+	mu      sync.Mutex
+	next    uint64
+	pending map[uint64]chan control.Line
+}
+
+// newSession starts to read what the process writes. Its goroutine ends with
+// the process.
+func newSession(process engine.Process) *session {
+	s := &session{
+		process: process, hello: make(chan control.Hello, 1),
+		events: make(chan control.Line, 64), pending: map[uint64]chan control.Line{},
+	}
+	go s.read()
+	return s
+}
+
+func (s *session) read() {
+	defer close(s.events)
+	scanner := bufio.NewScanner(s.process.Stdout())
+	scanner.Buffer(make([]byte, 64<<10), 16<<20)
+	for scanner.Scan() {
+		var line control.Line
+		if json.Unmarshal(scanner.Bytes(), &line) != nil {
+			continue // a foreign program may print what it likes
+		}
+		switch {
+		case line.Type == control.TypeHello && line.Hello != nil:
+			select {
+			case s.hello <- *line.Hello:
+			default:
+			}
+		case line.Type == control.TypeAnswer:
+			s.answer(line)
+		case line.Type == control.TypeEvent:
+			select {
+			case s.events <- line:
+			default: // nobody listens any more
+			}
+		}
+	}
+}
+
+func (s *session) answer(line control.Line) {
+	s.mu.Lock()
+	waiting := s.pending[line.ID]
+	delete(s.pending, line.ID)
+	s.mu.Unlock()
+	if waiting != nil {
+		waiting <- line
+	}
+}
+
+// greet awaits the process's first line: it listens.
+func (s *session) greet(ctx context.Context) (control.Hello, error) {
+	select {
+	case hello := <-s.hello:
+		if hello.Version != control.Version {
+			return hello, fmt.Errorf("%s speaks version %d of the control channel, want %d", s.process.Name(), hello.Version, control.Version)
+		}
+		return hello, nil
+	case <-s.process.Done():
+		return control.Hello{}, fmt.Errorf("%s did not start: %s", s.process.Name(), describeExit(s.process.Exit()))
+	case <-ctx.Done():
+		return control.Hello{}, fmt.Errorf("%s did not report that it listens: %w", s.process.Name(), context.Cause(ctx))
+	}
+}
+
+// call sends a command and awaits its answer.
+func (s *session) call(ctx context.Context, command control.Command) (control.Line, error) {
+	answer := make(chan control.Line, 1)
+	s.mu.Lock()
+	s.next++
+	command.ID = s.next
+	s.pending[command.ID] = answer
+	data, err := json.Marshal(command)
+	if err == nil {
+		_, err = s.process.Stdin().Write(append(data, '\n'))
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return control.Line{}, fmt.Errorf("%s: sending the command %s: %w", s.process.Name(), command.Command, err)
+	}
+	select {
+	case line := <-answer:
+		if line.Error != "" {
+			return line, fmt.Errorf("%s: %s: %s", s.process.Name(), command.Command, line.Error)
+		}
+		return line, nil
+	case <-s.process.Done():
+		return control.Line{}, fmt.Errorf("%s: %s: %w", s.process.Name(), command.Command, errEnded)
+	case <-ctx.Done():
+		return control.Line{}, fmt.Errorf("%s: awaiting the answer to %s: %w", s.process.Name(), command.Command, context.Cause(ctx))
+	}
+}
+
+// status asks where the process stands.
+func (s *session) status(ctx context.Context) (control.Status, error) {
+	line, err := s.call(ctx, control.Command{Command: control.CommandStatus})
+	if err != nil {
+		return control.Status{}, err
+	}
+	if line.Status == nil {
+		return control.Status{}, fmt.Errorf("%s: answered status without one", s.process.Name())
+	}
+	return *line.Status, nil
+}
+
+func describeExit(exit engine.Exit) string {
+	if exit.Signal != "" {
+		return "it was ended by " + exit.Signal
+	}
+	return fmt.Sprintf("it ended with status %d", exit.Code)
+}

@@ -1,0 +1,122 @@
+package harness
+
+import (
+	"fmt"
+	"time"
+
+	"quorumlab/harness/engine"
+	"quorumlab/results"
+	"quorumlab/topologies"
+)
+
+// The thresholds that void a trial, all in one place. docs/validity.md says
+// what they mean and why they are what they are; a test holds it to them.
+const (
+	// rttTolerance is how far the least round trip between two hosts may be
+	// from the topology's prediction, or rttToleranceShare of the prediction if
+	// that is more.
+	rttTolerance      = time.Millisecond
+	rttToleranceShare = 0.02
+	// A frame is late if the emulator sent it more than lateAfter past its
+	// deadline; more than lateShare of a trial's frames voids it.
+	lateAfter = time.Millisecond
+	lateShare = 0.02
+	// A client fell behind if more than clientLateShare of its requests were
+	// sent more than clientLateAfter past their intended time. That doesn't
+	// void the trial, since latency counts from the intended time; throughput
+	// is then a lower bound.
+	clientLateAfter = 2 * time.Millisecond
+	clientLateShare = 0.05
+)
+
+// Codes of void reasons.
+const (
+	voidRTT          = "rtt"
+	voidLate         = "late_frames"
+	voidDrops        = "emulator_drops"
+	voidEnded        = "node_ended"
+	voidUnconnected  = "not_connected"
+	voidDrain        = "drain"
+	voidAgreement    = "agreement"
+	voidControl      = "control_channel"
+	voidUnanswered   = "nothing_answered"
+	voidUnfinished   = "load_unfinished"
+	mendBusy         = "Run again while the machine is idle, or at a lower rate."
+	mendRaiseDrain   = "Raise phases.drain, or lower workload.rate."
+	mendReadLog      = "Read that node's log in the run folder."
+	mendReport       = "This is a safety violation: keep the run folder and report it with its seed."
+	mendLookAtEvents = "Read events.jsonl.gz in the trial's folder: it says which ballots were tried."
+)
+
+// judgeRTTs sets the probed round trips against the prediction.
+func judgeRTTs(topology *topologies.Topology, rtts []results.RTT) []results.VoidReason {
+	var worst results.RTT
+	var worstError time.Duration = -1
+	bad := 0
+	jitter := 2 * 2 * maxJitter(topology) // two links, there and back
+	for _, r := range rtts {
+		if r.Answered == 0 {
+			return []results.VoidReason{{Code: voidRTT, Mend: mendBusy,
+				Text: fmt.Sprintf("no probe from %s to %s was answered, of %d", r.From, r.To, r.Sent)}}
+		}
+		predicted := time.Duration(r.PredictedNS)
+		tolerance := max(rttTolerance, time.Duration(rttToleranceShare*float64(predicted))) + jitter
+		off := (time.Duration(r.LeastNS) - predicted).Abs()
+		if off > tolerance {
+			bad++
+		}
+		if off > worstError {
+			worst, worstError = r, off
+		}
+	}
+	if bad == 0 {
+		return nil
+	}
+	return []results.VoidReason{{Code: voidRTT, Mend: mendBusy, Text: fmt.Sprintf(
+		"%d of %d pairs of hosts have another round trip than declared; worst %s to %s: %v, declared %v",
+		bad, len(rtts), worst.From, worst.To, time.Duration(worst.LeastNS), time.Duration(worst.PredictedNS))}}
+}
+
+// maxJitter bounds by how much one link's delay may honestly differ from its
+// declaration: four standard deviations of a normal jitter, the half width of a
+// uniform one.
+func maxJitter(topology *topologies.Topology) time.Duration {
+	var most time.Duration
+	for _, link := range topology.Links {
+		for _, p := range []topologies.Parameters{link.AToB, link.BToA} {
+			if p.JitterDistribution == topologies.JitterUniform {
+				most = max(most, p.Jitter)
+			} else {
+				most = max(most, 4*p.Jitter)
+			}
+		}
+	}
+	return most
+}
+
+// judgeLinks looks at what the emulator says of itself.
+func judgeLinks(report engine.LinkReport) []results.VoidReason {
+	var reasons []results.VoidReason
+	total, late := countLate(report)
+	if share := float64(late) / float64(max(total, 1)); share > lateShare {
+		reasons = append(reasons, results.VoidReason{Code: voidLate, Mend: mendBusy, Text: fmt.Sprintf(
+			"the emulator was late by more than %v for %.1f%% of %d frames, %.0f%% are allowed: the machine is too busy",
+			lateAfter, 100*share, total, 100*lateShare)})
+	}
+	if report.EmulatorDrops > 0 {
+		reasons = append(reasons, results.VoidReason{Code: voidDrops, Mend: mendBusy, Text: fmt.Sprintf(
+			"the emulator lost %d frames that the links would have carried", report.EmulatorDrops)})
+	}
+	return reasons
+}
+
+// countLate counts the emulated frames, and those of them that were late.
+func countLate(report engine.LinkReport) (total, late uint64) {
+	for _, bucket := range report.Lateness {
+		total += bucket.Frames
+		if bucket.UpToNS == 0 || bucket.UpToNS > int64(lateAfter) {
+			late += bucket.Frames
+		}
+	}
+	return total, late
+}

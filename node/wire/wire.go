@@ -1,0 +1,189 @@
+// Package wire is what processes say to each other on a connection: frames, and
+// the messages that every protocol shares (hello, request, response). A
+// protocol's own messages are encoded by its consensus.Codec and carried as
+// they are.
+//
+// A frame is a length of four bytes, big-endian, which counts what follows it;
+// one byte for the kind; and the payload, protobuf except for a protocol's own
+// messages. The first frame of a connection is a hello; everything after it was
+// sent by the process that the hello names.
+//
+// Whatever bytes come in, reading gives a frame or an error; it never panics,
+// and memory grows with the bytes that came, not with those announced.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"quorumlab/node/consensus"
+	"quorumlab/node/wire/wirepb"
+)
+
+//go:generate ./wirepb/generate.sh
+
+// Version is the version of the framing and of the shared messages.
+const Version = 1
+
+// MaxFrameBytes is the most that a frame's length may say.
+const MaxFrameBytes = 64 << 20
+
+// headerBytes is the length and the kind.
+const headerBytes = 5
+
+// Errors of frames. Either one means that the connection is of no use any more.
+var (
+	// ErrFrameTooLarge is returned for a frame longer than MaxFrameBytes.
+	ErrFrameTooLarge = errors.New("wire: frame too large")
+	// ErrBadFrame is returned for a frame that can't be parsed.
+	ErrBadFrame = errors.New("wire: bad frame")
+)
+
+// Kind says what a frame's payload is.
+type Kind uint8
+
+// The kinds of frames.
+const (
+	KindHello Kind = iota + 1
+	KindRequest
+	KindResponse
+	// KindMessage is a message of the protocol.
+	KindMessage
+)
+
+// Hello introduces the sender of a connection.
+type Hello struct {
+	Protocol string
+	Sender   consensus.NodeID
+	Version  uint32
+}
+
+// AppendHello appends a framed hello.
+func AppendHello(dst []byte, hello Hello) []byte {
+	message := wirepb.Hello{Protocol: hello.Protocol, Sender: uint32(hello.Sender), Version: hello.Version}
+	return appendShared(dst, KindHello, &message, message.SizeVT())
+}
+
+// AppendMessage appends the framed message: a consensus.Request, a
+// consensus.Response, or a message of the codec's protocol. A message too large
+// for a frame is an error that wraps ErrFrameTooLarge, and dst comes back as it
+// was.
+func AppendMessage(dst []byte, codec consensus.Codec, message consensus.Message) ([]byte, error) {
+	start := len(dst)
+	switch m := message.(type) {
+	case consensus.Request:
+		dst = appendRequest(dst, m)
+	case consensus.Response:
+		dst = appendResponse(dst, m)
+	default:
+		dst = append(dst, 0, 0, 0, 0, byte(KindMessage))
+		dst = codec.Append(dst, message)
+		binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
+	}
+	if length := len(dst) - start - 4; length > MaxFrameBytes {
+		return dst[:start], fmt.Errorf("%w: %s of %d bytes", ErrFrameTooLarge, message.Label().Kind, length)
+	}
+	return dst, nil
+}
+
+func appendRequest(dst []byte, request consensus.Request) []byte {
+	var command wirepb.Command
+	CommandToProto(&command, request.Command)
+	message := wirepb.Request{Command: &command}
+	return appendShared(dst, KindRequest, &message, message.SizeVT())
+}
+
+func appendResponse(dst []byte, response consensus.Response) []byte {
+	message := wirepb.Response{
+		Client: uint64(response.Client), Sequence: response.Sequence,
+		Slot: response.Slot, Result: response.Result,
+	}
+	return appendShared(dst, KindResponse, &message, message.SizeVT())
+}
+
+// marshaler is what generated messages can do.
+type marshaler interface {
+	MarshalToSizedBufferVT([]byte) (int, error)
+}
+
+func appendShared[M marshaler](dst []byte, kind Kind, message M, size int) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(size+1))
+	dst = append(dst, byte(kind))
+	dst, room := extend(dst, size)
+	if _, err := message.MarshalToSizedBufferVT(room); err != nil {
+		panic("wire: a message doesn't fit the size that it gave: " + err.Error())
+	}
+	return dst
+}
+
+// extend lengthens dst by size bytes, to be filled in.
+func extend(dst []byte, size int) (longer, room []byte) {
+	length := len(dst)
+	if cap(dst)-length < size {
+		dst = append(dst, make([]byte, size)...)
+	}
+	dst = dst[:length+size]
+	return dst, dst[length:]
+}
+
+// CommandToProto fills in the generated message, which then shares the
+// command's operation.
+func CommandToProto(dst *wirepb.Command, command consensus.Command) {
+	dst.Client = uint64(command.Client)
+	dst.Sequence = command.Sequence
+	dst.FirstUnanswered = command.FirstUnanswered
+	dst.Operation = command.Operation
+}
+
+// CommandFromProto gives the command, which shares the message's operation; an
+// absent message is the zero command.
+func CommandFromProto(src *wirepb.Command) consensus.Command {
+	if src == nil {
+		return consensus.Command{}
+	}
+	return consensus.Command{
+		Client: consensus.ClientID(src.Client), Sequence: src.Sequence,
+		FirstUnanswered: src.FirstUnanswered, Operation: src.Operation,
+	}
+}
+
+// DecodeHello reads a hello's payload. The error wraps ErrBadFrame.
+func DecodeHello(payload []byte) (Hello, error) {
+	var message wirepb.Hello
+	if err := message.UnmarshalVT(payload); err != nil {
+		return Hello{}, fmt.Errorf("%w: hello: %w", ErrBadFrame, err)
+	}
+	return Hello{
+		Protocol: message.Protocol, Sender: consensus.NodeID(message.Sender), Version: message.Version,
+	}, nil
+}
+
+// DecodeRequest reads a request's payload; the request shares no memory with
+// it. A command that no client could have issued is refused. The error wraps
+// ErrBadFrame.
+func DecodeRequest(payload []byte) (consensus.Request, error) {
+	var command wirepb.Command
+	message := wirepb.Request{Command: &command}
+	if err := message.UnmarshalVT(payload); err != nil {
+		return consensus.Request{}, fmt.Errorf("%w: request: %w", ErrBadFrame, err)
+	}
+	if command.Client == 0 || command.Sequence == 0 {
+		return consensus.Request{}, fmt.Errorf("%w: request of client %d with sequence %d",
+			ErrBadFrame, command.Client, command.Sequence)
+	}
+	return consensus.Request{Command: CommandFromProto(&command)}, nil
+}
+
+// DecodeResponse reads a response's payload; the response shares no memory with
+// it. The error wraps ErrBadFrame.
+func DecodeResponse(payload []byte) (consensus.Response, error) {
+	var message wirepb.Response
+	if err := message.UnmarshalVT(payload); err != nil {
+		return consensus.Response{}, fmt.Errorf("%w: response: %w", ErrBadFrame, err)
+	}
+	return consensus.Response{
+		Client: consensus.ClientID(message.Client), Sequence: message.Sequence,
+		Slot: message.Slot, Result: message.Result,
+	}, nil
+}

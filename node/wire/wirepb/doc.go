@@ -1,0 +1,2 @@
+// Package wirepb is generated from the .proto file beside it by `make generate`.
+package wirepb

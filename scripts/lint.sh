@@ -1,0 +1,12 @@
+#!/bin/sh
+# gofmt, go vet and staticcheck over everything but generated files.
+set -eu
+cd "$(dirname "$0")/.."
+GO="${GO:-go}"
+unformatted=$(git ls-files --cached --others --exclude-standard '*.go' | grep -v '\.pb\.go$' | xargs gofmt -l)
+if [ -n "$unformatted" ]; then
+    printf 'not gofmt-clean:\n%s\n' "$unformatted" >&2
+    exit 1
+fi
+"$GO" vet ./...
+"$GO" tool staticcheck ./...
