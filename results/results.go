@@ -53,6 +53,8 @@ type Row struct {
 // Manifest is manifest.json: all that is needed to run the experiment again,
 // and to judge whether that would be comparable.
 type Manifest struct {
+	// Format is FormatVersion; Create sets it.
+	Format int `json:"format"`
 	// Experiment is the spec's name.
 	Experiment string `json:"experiment"`
 	// SpecFile is the path that was given, Spec its bytes.

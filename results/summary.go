@@ -4,9 +4,12 @@ import "encoding/json"
 
 // Summary is summary.json. What is unknown is null.
 type Summary struct {
-	Experiment  string   `json:"experiment"`
-	Seed        uint64   `json:"seed"`
-	Engine      string   `json:"engine"`
+	Experiment string `json:"experiment"`
+	Seed       uint64 `json:"seed"`
+	Engine     string `json:"engine"`
+	// Links is the link executor, Repeat the planned trials of each point.
+	Links       string   `json:"links"`
+	Repeat      int      `json:"repeat"`
 	Valid       bool     `json:"valid"`
 	VoidReasons []string `json:"void_reasons"`
 	// Mend is the one action that would most likely mend a void run.

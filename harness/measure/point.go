@@ -1,0 +1,262 @@
+package measure
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"os"
+	"slices"
+
+	"quorumlab/harness/engine"
+	"quorumlab/results"
+)
+
+// lateFrameNS is how late a frame must be to count as late.
+const lateFrameNS = 1_000_000
+
+// Counters of a verdict that BallotsPerDecision is made of.
+const (
+	// CounterBallots is the ballots that all leaders started.
+	CounterBallots = "leader.ballots"
+	// CounterDecided is the slots decided, as the most advanced replica has it.
+	CounterDecided = "decided"
+)
+
+// sample collects a point's valid trials. The latencies are its only part that
+// grows with the number of requests.
+type sample struct {
+	latenciesNS []int64
+	outcomes    results.Outcomes
+	// meansMS and throughputsRPS have a value a trial; a trial without an
+	// answer has a throughput of 0 but no mean.
+	meansMS        []float64
+	throughputsRPS []float64
+	offeredRPS     []float64
+}
+
+// addTrial reads a trial's requests. Those that were due within the measured
+// phase count, whenever their answer came.
+func (s *sample) addTrial(verdict results.Verdict, rows iter.Seq2[results.Row, error]) error {
+	lengthNS := verdict.MeasureEndNS - verdict.MeasureStartNS
+	if lengthNS <= 0 {
+		return fmt.Errorf("trial %d: its measured phase has no length", verdict.Trial)
+	}
+	// A sum of whole nanoseconds doesn't depend on the order of the rows; it
+	// overflows after 292 years of latency.
+	var sumNS, answered int64
+	for row, err := range rows {
+		if err != nil {
+			return fmt.Errorf("trial %d: %w", verdict.Trial, err)
+		}
+		if row.IntendedNS < verdict.MeasureStartNS || row.IntendedNS >= verdict.MeasureEndNS {
+			continue
+		}
+		if row.Outcome == results.OutcomeTimeout {
+			s.outcomes.Timeout++
+			continue
+		}
+		latencyNS := row.DoneNS - row.IntendedNS
+		if latencyNS < 0 {
+			return fmt.Errorf("trial %d: request %d of %s was answered %d ns before it was due",
+				verdict.Trial, row.Sequence, row.Client, -latencyNS)
+		}
+		switch row.Outcome {
+		case results.OutcomeOK:
+			s.outcomes.OK++
+		case results.OutcomeFail:
+			s.outcomes.Fail++
+		default:
+			return fmt.Errorf("trial %d: request %d of %s has unknown outcome %q",
+				verdict.Trial, row.Sequence, row.Client, row.Outcome)
+		}
+		s.latenciesNS = append(s.latenciesNS, latencyNS)
+		sumNS += latencyNS
+		answered++
+	}
+	if answered > 0 {
+		s.meansMS = append(s.meansMS, float64(sumNS)/float64(answered)/1e6)
+	}
+	s.throughputsRPS = append(s.throughputsRPS, float64(answered)/(float64(lengthNS)/1e9))
+	s.offeredRPS = append(s.offeredRPS, verdict.OfferedRPS)
+	return nil
+}
+
+// latency is nil without a valid trial. It sorts the latencies.
+func (s *sample) latency() *results.Latency {
+	if len(s.throughputsRPS) == 0 {
+		return nil
+	}
+	slices.Sort(s.latenciesNS)
+	percentile := func(permille int) *float64 {
+		ns, ok := Percentile(s.latenciesNS, s.outcomes.Timeout, permille)
+		if !ok {
+			return nil
+		}
+		ms := float64(ns) / 1e6
+		return &ms
+	}
+	mean := MeanInterval(s.meansMS)
+	return &results.Latency{
+		Trials:     mean.N,
+		Requests:   len(s.latenciesNS) + s.outcomes.Timeout,
+		Mean:       mean.Mean,
+		Stddev:     mean.Stddev,
+		CI95:       mean.CI95,
+		CIMethod:   MethodT,
+		CI95Normal: mean.CI95Normal,
+		Min:        percentile(0),
+		P50:        percentile(500),
+		P90:        percentile(900),
+		P95:        percentile(950),
+		P99:        percentile(990),
+		P999:       percentile(999),
+		Max:        percentile(1000),
+	}
+}
+
+// throughput is nil without a valid trial.
+func (s *sample) throughput() *results.Throughput {
+	if len(s.throughputsRPS) == 0 {
+		return nil
+	}
+	mean := MeanInterval(s.throughputsRPS)
+	return &results.Throughput{
+		Trials:     mean.N,
+		Offered:    *MeanInterval(s.offeredRPS).Mean,
+		Mean:       mean.Mean,
+		Stddev:     mean.Stddev,
+		CI95:       mean.CI95,
+		CIMethod:   MethodT,
+		CI95Normal: mean.CI95Normal,
+	}
+}
+
+// summarisePoint makes the statistics of one point of its trials' verdicts.
+func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []results.Verdict) (results.Point, error) {
+	point := results.Point{Params: map[string]json.RawMessage{}}
+	if len(params) > 0 && string(params) != "null" {
+		if err := json.Unmarshal(params, &point.Params); err != nil {
+			return point, fmt.Errorf("swept values %s: %w", params, err)
+		}
+	}
+	var collected sample
+	for _, verdict := range verdicts {
+		point.Attempted++
+		if point.PredictedMS == nil && verdict.PredictedNS > 0 {
+			ms := float64(verdict.PredictedNS) / 1e6
+			point.PredictedMS = &ms
+		}
+		if !verdict.Valid {
+			point.Void++
+			continue
+		}
+		point.Trials++
+		point.ClientLimited = point.ClientLimited || verdict.ClientLimited
+		for name, count := range verdict.Counters {
+			if point.Counters == nil {
+				point.Counters = map[string]uint64{}
+			}
+			point.Counters[name] += count
+		}
+		if err := collected.addTrial(verdict, folder.Requests(verdict.Trial)); err != nil {
+			return point, err
+		}
+	}
+	point.Outcomes = collected.outcomes
+	point.Latency = collected.latency()
+	point.Throughput = collected.throughput()
+	point.BallotsPerDecision = ballotsPerDecision(point.Counters)
+	point.Linearizable = worst(verdicts, func(v results.Verdict) string { return v.Linearizable })
+	point.Agreement = worst(verdicts, func(v results.Verdict) string { return v.Agreement })
+	var err error
+	point.Links, err = linkErrors(folder, verdicts)
+	return point, err
+}
+
+func ballotsPerDecision(counters map[string]uint64) *float64 {
+	ballots, counted := counters[CounterBallots]
+	decided := counters[CounterDecided]
+	if !counted || decided == 0 {
+		return nil
+	}
+	ratio := float64(ballots) / float64(decided)
+	return &ratio
+}
+
+// Findings about safety, from the best to the worst.
+var findings = []string{"ok", "not_checked", "unknown", "violation"}
+
+// worst is a point's finding: the worst of all its trials, void ones too, since
+// a void trial doesn't excuse a violation. Without a trial, or with one that
+// doesn't say, it is not_checked.
+func worst(verdicts []results.Verdict, finding func(results.Verdict) string) string {
+	if len(verdicts) == 0 {
+		return "not_checked"
+	}
+	worst := 0
+	for _, verdict := range verdicts {
+		rank := slices.Index(findings, finding(verdict))
+		if finding(verdict) == "" {
+			rank = slices.Index(findings, "not_checked")
+		} else if rank < 0 {
+			rank = slices.Index(findings, "unknown")
+		}
+		worst = max(worst, rank)
+	}
+	return findings[worst]
+}
+
+// linkErrors judges the links of all trials with a verdict, void ones too,
+// since bad links are a reason for being void.
+func linkErrors(folder *results.Folder, verdicts []results.Verdict) (results.LinkErrors, error) {
+	var sum results.LinkErrors
+	var errorsNS []int64
+	for _, verdict := range verdicts {
+		links, err := folder.ReadLinks(verdict.Trial)
+		if errors.Is(err, os.ErrNotExist) {
+			// A trial can be void before its links were up.
+			continue
+		}
+		if err != nil {
+			return sum, err
+		}
+		for _, rtt := range links.RTTs {
+			if rtt.Answered > 0 {
+				errorsNS = append(errorsNS, int64(math.Abs(float64(rtt.LeastNS-rtt.PredictedNS))))
+			}
+		}
+		if len(links.Report) == 0 {
+			continue
+		}
+		var report engine.LinkReport
+		if err := json.Unmarshal(links.Report, &report); err != nil {
+			return sum, fmt.Errorf("trial %d: the report in its links.json: %w", verdict.Trial, err)
+		}
+		sum.LateFrames += lateFrames(report.Lateness)
+		sum.DroppedByEmulator += report.EmulatorDrops
+	}
+	slices.Sort(errorsNS)
+	if ns, ok := Percentile(errorsNS, 0, 500); ok {
+		ms := float64(ns) / 1e6
+		sum.RTTErrorMSP50 = &ms
+	}
+	if ns, ok := Percentile(errorsNS, 0, 990); ok {
+		ms := float64(ns) / 1e6
+		sum.RTTErrorMSP99 = &ms
+	}
+	return sum, nil
+}
+
+// lateFrames counts the frames that were over a millisecond late. Of a bucket
+// that holds that limit, all frames count.
+func lateFrames(buckets []engine.LatenessBucket) uint64 {
+	var late uint64
+	for _, bucket := range buckets {
+		if bucket.UpToNS == 0 || bucket.UpToNS > lateFrameNS {
+			late += bucket.Frames
+		}
+	}
+	return late
+}

@@ -1,0 +1,243 @@
+// Package report shows results to people: the table of a finished run, the
+// progress of a running one, what works on this machine. It derives everything
+// from what it is given, computes no statistics of its own, and writes plain
+// ASCII apart from names that aren't. Names and reasons can't smuggle control
+// sequences into the terminal.
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/mattn/go-runewidth"
+
+	"quorumlab/results"
+)
+
+// Options say what the terminal can do; see TerminalOptions.
+type Options struct {
+	// Width is in columns; 0 means DefaultWidth.
+	Width int
+	// Color allows ANSI colors.
+	Color bool
+}
+
+// DefaultWidth is for output that isn't a terminal, in columns.
+const DefaultWidth = 100
+
+// Table writes a run's results: a headline, a table with one row a point, what
+// to know about it, and whether the run counts. A table that doesn't fit the
+// width is written more tersely, at last as one block a point. FolderPath is
+// where the data are.
+func Table(w io.Writer, summary *results.Summary, folderPath string, options Options) error {
+	if options.Width <= 0 {
+		options.Width = DefaultWidth
+	}
+	page := &page{width: options.Width, color: options.Color}
+	page.wrap("", headline(summary))
+	page.line("")
+	density := page.points(summary)
+	if notes := notes(summary, density); len(notes) > 0 {
+		page.line("")
+		for _, note := range notes {
+			page.wrap("", note)
+		}
+	}
+	page.line("")
+	page.verdict(summary, folderPath)
+	_, err := w.Write(page.text.Bytes())
+	return err
+}
+
+// JSON writes the summary as summary.json has it.
+func JSON(w io.Writer, summary *results.Summary) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(summary)
+}
+
+func headline(summary *results.Summary) string {
+	attempted := 0
+	for _, point := range summary.Points {
+		attempted += point.Attempted
+	}
+	engine := summary.Engine + " engine"
+	if summary.Simulated {
+		engine += " (SIMULATED: virtual time, no real network)"
+	}
+	parts := []string{engine}
+	if summary.Links != "" {
+		parts = append(parts, summary.Links+" links")
+	}
+	trials := plural(attempted, "trial")
+	if planned := summary.Repeat * len(summary.Points); attempted < planned {
+		trials = fmt.Sprintf("%d of %s", attempted, plural(planned, "trial"))
+	}
+	if len(summary.Points) > 1 {
+		trials += fmt.Sprintf(" at %d points", len(summary.Points))
+	}
+	parts = append(parts, trials, fmt.Sprintf("seed %d", summary.Seed))
+	return summary.Experiment + ": " + strings.Join(parts, ", ")
+}
+
+// notes are what a reader must know to read the table rightly.
+func notes(summary *results.Summary, density density) []string {
+	var notes []string
+	single, several, limited := false, false, false
+	for _, point := range summary.Points {
+		single = single || point.Trials == 1
+		several = several || point.Trials > 1
+		limited = limited || point.ClientLimited
+		if point.Agreement == "violation" {
+			notes = append(notes, "AGREEMENT VIOLATED"+atPoint(summary, point)+": replicas have different states")
+		}
+		if point.Linearizable == "violation" {
+			notes = append(notes, "NOT LINEARIZABLE"+atPoint(summary, point))
+		}
+	}
+	if several {
+		sign := "[low, high]"
+		if density == terse || density == dense {
+			sign = "+/-"
+		}
+		notes = append(notes, sign+": 95% confidence interval of the mean over trials, by Student's t")
+	}
+	if single {
+		notes = append(notes, "one trial: no confidence interval")
+	}
+	if limited {
+		notes = append(notes, "the client was the bottleneck: throughput is a lower bound")
+	}
+	if note := linksNote(summary); note != "" {
+		notes = append(notes, note)
+	}
+	return notes
+}
+
+func atPoint(summary *results.Summary, point results.Point) string {
+	var where []string
+	for _, param := range paramColumns(summary.Points) {
+		where = append(where, param.name+"="+param.value(point))
+	}
+	if len(where) == 0 {
+		return ""
+	}
+	return " at " + strings.Join(where, ", ")
+}
+
+// linksNote says how well the links kept to their declaration.
+func linksNote(summary *results.Summary) string {
+	var worst *float64
+	var late, dropped uint64
+	for _, point := range summary.Points {
+		if p99 := point.Links.RTTErrorMSP99; p99 != nil && (worst == nil || *p99 > *worst) {
+			worst = p99
+		}
+		late += point.Links.LateFrames
+		dropped += point.Links.DroppedByEmulator
+	}
+	var parts []string
+	if worst != nil {
+		parts = append(parts, "round trips within "+milliseconds(*worst)+" ms of the declared ones (99%)")
+	}
+	if late > 0 {
+		parts = append(parts, plural(late, "frame")+" over 1 ms late")
+	}
+	if dropped > 0 {
+		parts = append(parts, plural(dropped, "frame")+" lost by the emulator itself")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "links: " + strings.Join(parts, ", ")
+}
+
+// page is the text written so far.
+type page struct {
+	text  bytes.Buffer
+	width int
+	color bool
+}
+
+// ANSI sequences.
+const (
+	bold  = "\x1b[1m"
+	red   = "\x1b[1;31m"
+	green = "\x1b[32m"
+	reset = "\x1b[0m"
+)
+
+// line writes a line and makes it harmless.
+func (p *page) line(text string) {
+	p.text.WriteString(strings.TrimRight(harmless(text), " "))
+	p.text.WriteByte('\n')
+}
+
+// colored writes a line in a color.
+func (p *page) colored(color, text string) {
+	if !p.color {
+		p.line(text)
+		return
+	}
+	p.text.WriteString(color + harmless(text) + reset + "\n")
+}
+
+// wrap writes words in lines that fit, the later ones indented by two more than
+// the first. A word that is longer than a line stays whole.
+func (p *page) wrap(indent, text string) {
+	line := indent
+	empty := true
+	for _, word := range strings.Fields(harmless(text)) {
+		if !empty && runewidth.StringWidth(line)+1+runewidth.StringWidth(word) > p.width {
+			p.line(line)
+			line, empty = indent+"  ", true
+		}
+		if !empty {
+			line += " "
+		}
+		line += word
+		empty = false
+	}
+	p.line(line)
+}
+
+func (p *page) verdict(summary *results.Summary, folderPath string) {
+	if summary.Valid {
+		p.colored(green, "valid")
+		p.line(folderPath)
+		return
+	}
+	p.colored(red, "VOID")
+	for _, reason := range summary.VoidReasons {
+		p.wrap("  ", reason)
+	}
+	if summary.Mend != "" {
+		p.wrap("", "to mend it: "+summary.Mend)
+	}
+	p.line("what was measured is kept in " + folderPath)
+}
+
+// harmless replaces what isn't printable.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t', r == '\r':
+			return ' '
+		case unicode.IsPrint(r):
+			return r
+		}
+		return '?'
+	}, text)
+}
+
+func plural[N int | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
