@@ -117,8 +117,13 @@ func (t *trial) collect(ctx context.Context) error {
 		events = append(events, existing(filepath.Join(nodes, name, "events.jsonl"))...)
 		requests = append(requests, existing(filepath.Join(nodes, name, "requests.csv"))...)
 	}
-	if err := t.folder.CollectRequests(t.planned.Trial, requests); err != nil {
+	counts, err := t.folder.CollectRequests(t.planned.Trial, requests)
+	if err != nil {
 		return err
+	}
+	if counts.Torn > 0 {
+		t.void(results.VoidReason{Code: voidUnfinished, Mend: mendReadLog, Text: fmt.Sprintf(
+			"%d clients' records end in the middle of a line", counts.Torn)})
 	}
 	if _, err := t.folder.CollectEvents(t.planned.Trial, events); err != nil {
 		return err
@@ -162,13 +167,8 @@ func (t *trial) stop() {
 // judgeRequests looks through the recorded requests for what would make the
 // trial meaningless.
 func (t *trial) judgeRequests() error {
-	rows, err := t.folder.OpenRequests(t.planned.Trial)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	var counted, answered, late int
-	for row, err := range rows.All() {
+	for row, err := range t.folder.Requests(t.planned.Trial) {
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/user"
@@ -28,10 +30,10 @@ var recordedSysctls = []string{
 	"net/ipv4/tcp_slow_start_after_idle", "kernel/sched_rt_runtime_us",
 }
 
-func manifestOf(source *experiment.Source, options Options, plan []experiment.Trial, node string) results.Manifest {
+func manifestOf(source *experiment.Source, options Options, plan []experiment.Trial, node string) (results.Manifest, error) {
 	manifest := results.Manifest{
-		Experiment: source.Spec.Name, SpecFile: source.Name, Spec: string(source.Bytes),
-		Overrides: options.Overrides, Seed: source.Spec.Seed, Repeat: source.Spec.Repeat,
+		Experiment: source.Spec.Name, SpecFile: source.File, Spec: string(source.Data),
+		Overrides: source.Overrides, Seed: source.Spec.Seed, Repeat: source.Spec.Repeat,
 		StartedAt: time.Now(),
 		Tool: results.Tool{
 			Version: Version, Go: runtime.Version(), BenchSHA256: hashFile("/proc/self/exe"),
@@ -40,12 +42,15 @@ func manifestOf(source *experiment.Source, options Options, plan []experiment.Tr
 		Machine: describeMachine(),
 	}
 	for _, planned := range plan {
+		params, err := json.Marshal(planned.Point.Params)
+		if err != nil {
+			return manifest, fmt.Errorf("recording the swept values of trial %d: %w", planned.Number, err)
+		}
 		manifest.Plan = append(manifest.Plan, results.PlannedTrial{
-			Trial: planned.Number, Point: planned.Point, Repeat: planned.Repeat, Seed: planned.Seed,
-			Params: source.Points[planned.Point].ParamsJSON(),
+			Trial: planned.Number, Point: planned.Point.Index, Repeat: planned.Repeat, Seed: planned.Seed, Params: params,
 		})
 	}
-	return manifest
+	return manifest, nil
 }
 
 // hashFile is the SHA-256 of a file in hexadecimal; empty if it can't be read.

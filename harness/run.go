@@ -38,9 +38,7 @@ type Options struct {
 	NodeBinary string
 	// CommandLine goes into the manifest.
 	CommandLine []string
-	// Overrides are what was changed of the spec, for the manifest.
-	Overrides []string
-	Progress  report.Progress
+	Progress    report.Progress
 }
 
 // ErrUnavailable is wrapped by errors about an engine that doesn't work here.
@@ -59,11 +57,11 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := source.Plan()
+	plan := source.Plan()
+	manifest, err := manifestOf(source, options, plan, node)
 	if err != nil {
 		return nil, nil, err
 	}
-	manifest := manifestOf(source, options, plan, node)
 	manifest.Engine, manifest.EngineReason = chosen.Name(), reason
 	links := options.Links
 	if links == "" {
@@ -102,12 +100,12 @@ func runTrials(ctx context.Context, source *experiment.Source, folder *results.F
 	chosen engine.Engine, links, node string, progress report.Progress) error {
 	progress.Plan(planLines(source, plan, chosen.Name(), links, folder.Dir()))
 	for i, planned := range plan {
-		spec := source.Points[planned.Point].Spec
+		spec := planned.Point.Spec
 		t := &trial{
 			planned: folder.Manifest().Plan[i], spec: spec, cluster: spec.Cluster(planned.Seed), topology: spec.Network(),
 			folder: folder, engine: chosen, links: links, node: node, progress: progress,
 		}
-		progress.TrialStart(planned.Number, len(plan), describeTrial(source, planned))
+		progress.TrialStart(planned.Number, len(plan), describeTrial(planned))
 		verdict, err := t.run(ctx)
 		if err != nil {
 			progress.TrialEnd("stopped")
@@ -132,36 +130,36 @@ func verdictLine(verdict results.Verdict) string {
 	return line
 }
 
-func describeTrial(source *experiment.Source, planned experiment.Trial) string {
-	text := ""
-	for _, param := range source.Points[planned.Point].Params {
-		text += fmt.Sprintf("%s=%s, ", param.Path, report.Value(param.Value))
+func describeTrial(planned experiment.Trial) string {
+	text := fmt.Sprintf("repeat %d", planned.Repeat+1)
+	if params := planned.Point.Params.String(); params != "" {
+		text = params + ", " + text
 	}
-	return text + fmt.Sprintf("repeat %d", planned.Repeat+1)
+	return text
 }
 
 // planLines say what is about to run, and what it will cost.
 func planLines(source *experiment.Source, plan []experiment.Trial, engineName, links, dir string) []string {
+	return []string{
+		fmt.Sprintf("%s, on %s with %s links", cost(source, plan), engineName, links),
+		"results go to " + dir,
+	}
+}
+
+func cost(source *experiment.Source, plan []experiment.Trial) string {
 	estimate := source.Estimate()
-	lines := []string{fmt.Sprintf("%s: %d trials of %d points on %s with %s links, about %v and %s of disk",
-		source.Spec.Name, len(plan), len(source.Points), engineName, links,
-		estimate.Duration.Round(time.Second), experiment.Bytes(estimate.DiskBytes))}
-	return append(lines, "results go to "+dir)
+	return fmt.Sprintf("%s: %d trials of %d points, about %v and %v of disk", source.Spec.Name,
+		len(plan), len(source.Points), estimate.Time.Round(time.Second), experiment.Bytes(estimate.DiskBytes))
 }
 
 // PlanLines describe what Run would do, without doing it.
-func PlanLines(source *experiment.Source) ([]string, error) {
-	plan, err := source.Plan()
-	if err != nil {
-		return nil, err
-	}
-	estimate := source.Estimate()
-	lines := []string{fmt.Sprintf("%s: %d trials of %d points, about %v and %s of disk",
-		source.Spec.Name, len(plan), len(source.Points), estimate.Duration.Round(time.Second), experiment.Bytes(estimate.DiskBytes))}
+func PlanLines(source *experiment.Source) []string {
+	plan := source.Plan()
+	lines := []string{cost(source, plan)}
 	for _, planned := range plan {
-		lines = append(lines, fmt.Sprintf("trial %d: %s, seed %d", planned.Number, describeTrial(source, planned), planned.Seed))
+		lines = append(lines, fmt.Sprintf("trial %d: %s, seed %d", planned.Number, describeTrial(planned), planned.Seed))
 	}
-	return lines, nil
+	return lines
 }
 
 // chooseEngine finds the engine that the spec asks for; "auto" is netns, the

@@ -32,26 +32,16 @@ func (f *specFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.engine, "engine", "", "change the spec's engine: auto or netns")
 }
 
-// load reads the spec with the flags applied; it also says which they were.
-func (f *specFlags) load(cmd *cobra.Command, path string) (*experiment.Source, []string, error) {
-	overrides := experiment.Overrides{Set: f.set, Engine: f.engine, Limits: engineLimits}
-	var said []string
-	for _, set := range f.set {
-		said = append(said, "--set "+set)
-	}
+// load reads the spec with the flags applied.
+func (f *specFlags) load(cmd *cobra.Command, path string) (*experiment.Source, error) {
+	overrides := experiment.Overrides{Set: f.set, Engine: f.engine, Limits: engineLimits, Engines: append([]string{"auto"}, engine.Names()...)}
 	if cmd.Flags().Changed("seed") {
 		overrides.Seed = &f.seed
-		said = append(said, fmt.Sprint("--seed ", f.seed))
 	}
 	if cmd.Flags().Changed("repeat") {
 		overrides.Repeat = &f.repeat
-		said = append(said, fmt.Sprint("--repeat ", f.repeat))
 	}
-	if f.engine != "" {
-		said = append(said, "--engine "+f.engine)
-	}
-	source, err := experiment.Load(path, overrides)
-	return source, said, err
+	return experiment.Load(path, overrides)
 }
 
 // engineLimits tells the spec's reader how many hosts an engine takes.
@@ -87,14 +77,14 @@ Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
 			if links != engine.LinksAuto && links != engine.LinksKernel && links != engine.LinksUserspace {
 				return usageError{fmt.Errorf("--links is %q: want auto, kernel or userspace", links)}
 			}
-			source, overrides, err := spec.load(cmd, arguments[0])
+			source, err := spec.load(cmd, arguments[0])
 			if err != nil {
 				return err
 			}
 			progress := report.NewProgress(stderr, report.IsTerminal(stderr), quiet)
 			defer progress.Close()
 			folder, summary, err := harness.Run(cmd.Context(), source, harness.Options{
-				Links: links, Dir: out, NodeBinary: node, CommandLine: os.Args, Overrides: overrides, Progress: progress,
+				Links: links, Dir: out, NodeBinary: node, CommandLine: os.Args, Progress: progress,
 			})
 			progress.Close()
 			return finish(folder, summary, err, asJSON, stdout)
@@ -163,15 +153,11 @@ func newPlan(stdout io.Writer) *cobra.Command {
 		Example: "  bench plan experiments/multipaxos-dissertation/backoff.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
-			source, _, err := spec.load(cmd, arguments[0])
+			source, err := spec.load(cmd, arguments[0])
 			if err != nil {
 				return err
 			}
-			lines, err := harness.PlanLines(source)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(stdout, strings.Join(lines, "\n"))
+			_, err = fmt.Fprintln(stdout, strings.Join(harness.PlanLines(source), "\n"))
 			return err
 		},
 	}

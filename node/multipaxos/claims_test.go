@@ -191,6 +191,38 @@ func TestALeaderLearnsFromAcceptorsWhichSlotsAreOver(t *testing.T) {
 	}
 }
 
+// PMMC section 4.2: what every replica has committed is forgotten, and the
+// acceptor says from where on it remembers.
+func TestAnAcceptorForgetsBelowTheFloorAndSaysSo(t *testing.T) {
+	m := newTestMachine(t, 21, "")
+	for slot := uint64(1); slot <= 6; slot++ {
+		deliver(m, 11, &Phase2a{PValue: pvalue(ballot(0, 11), slot, slot), Floor: 1})
+	}
+	deliver(m, 11, &Phase2a{PValue: pvalue(ballot(0, 11), 7, 7), Floor: 6})
+	reply := deliver(m, 12, &Phase1a{Ballot: ballot(1, 12), Floor: 1})[0].Message.(*Phase1b)
+	if got := brief(reply.Accepted); reply.Floor != 6 || got != "[(0, 11) 6 #6, (0, 11) 7 #7]" {
+		t.Errorf("floor %d, pvalues %s", reply.Floor, got)
+	}
+	deliver(m, 11, &Phase2a{PValue: pvalue(ballot(2, 11), 3, 3), Floor: 1})
+	if n := len(m.acceptor.accepted); n != 2 {
+		t.Errorf("remembers %d pvalues after one below its floor, want 2", n)
+	}
+}
+
+// A replica that nobody sends requests to has only decisions to learn from: a
+// lost one must come again, even if nothing follows it.
+func TestALostDecisionIsSentAgain(t *testing.T) {
+	n := newNetwork(t, 2, 1, 3, `{"resend": "200ms"}`, 1)
+	n.run(time.Second)
+	n.cut = func(from, to consensus.NodeID) bool { return from == 11 && to == 2 && n.now < consensus.Time(2*time.Second) }
+	n.send(update(1, 1), 1)
+	n.run(10 * time.Second)
+	n.agree()
+	if n.apps[2].Slot() != 1 {
+		t.Errorf("replica 2 stands at slot %d, want 1", n.apps[2].Slot())
+	}
+}
+
 // Section 3.4.2: slot_in < slot_out + WINDOW, and the rest waits.
 func TestAReplicaProposesAtMostWindowCommandsAhead(t *testing.T) {
 	n := newNetwork(t, 1, 1, 1, `{"window": 3, "resend": "10s"}`, 1)
@@ -244,8 +276,10 @@ func TestAPreemptedLeaderTriesAHigherRound(t *testing.T) {
 	if len(sent) != 3 || sent[0].Message.(*Phase1a).Ballot != ballot(5, 11) {
 		t.Errorf("sent %+v, want phase1a of (5, 11) to each acceptor", sent)
 	}
-	if late := deliver(m, 22, &Phase1b{Ballot: ballot(0, 11)}); len(late) != 0 || m.Status().Leading {
-		t.Error("an answer to the abandoned ballot counted")
+	for _, acceptor := range []consensus.NodeID{21, 22, 23} {
+		if late := deliver(m, acceptor, &Phase1b{Ballot: ballot(0, 11)}); len(late) != 0 || m.Status().Leading {
+			t.Fatal("answers to the abandoned ballot counted")
+		}
 	}
 }
 
