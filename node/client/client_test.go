@@ -181,7 +181,7 @@ func drive(t *testing.T, l control.Load, answer func(c consensus.Command) []time
 			timer = now.Add(change.After)
 		}
 		for _, sent := range out.Messages {
-			c := sent.Message.(*consensus.Request).Command
+			c := sent.Message.(consensus.Request).Command
 			if sent.To != 1 {
 				continue
 			}
@@ -199,7 +199,7 @@ func drive(t *testing.T, l control.Load, answer func(c consensus.Command) []time
 		}
 		if first >= 0 && arrivals[first].at <= timer {
 			now = arrivals[first].at
-			input = consensus.Input{Kind: consensus.InputMessage, From: 1, Message: &arrivals[first].response}
+			input = consensus.Input{Kind: consensus.InputMessage, From: 1, Message: arrivals[first].response}
 			arrivals = append(arrivals[:first:first], arrivals[first+1:]...)
 		} else {
 			now, input = timer, consensus.Input{Kind: consensus.InputTimer, Timer: wake}

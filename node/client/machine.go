@@ -64,7 +64,7 @@ func New(config Config) (*Machine, error) {
 // Step consumes one input: the start, its timer, or a response.
 func (m *Machine) Step(now consensus.Time, input consensus.Input, out *consensus.Outbox) {
 	if input.Kind == consensus.InputMessage {
-		if response, ok := input.Message.(*consensus.Response); ok {
+		if response, ok := input.Message.(consensus.Response); ok {
 			m.answer(now, response)
 		}
 		return
@@ -96,13 +96,13 @@ func (m *Machine) send(now consensus.Time, out *consensus.Outbox) {
 		Client: m.id, Sequence: due.Sequence, FirstUnanswered: m.outstanding[0].due.Sequence,
 		Operation: kv.AppendOperation(nil, due.Operation),
 	}
-	out.Broadcast(m.config.Targets, &consensus.Request{Command: command})
+	out.Broadcast(m.config.Targets, consensus.Request{Command: command})
 	m.progress.Sent++
 	m.progress.LateNS = max(m.progress.LateNS, int64(now.Sub(m.at(due))))
 }
 
 // answer takes a response; only the first to a request counts.
-func (m *Machine) answer(now consensus.Time, response *consensus.Response) {
+func (m *Machine) answer(now consensus.Time, response consensus.Response) {
 	if response.Client != m.id || len(m.outstanding) == 0 {
 		return
 	}

@@ -1,0 +1,109 @@
+package experiment
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"quorumlab/node/consensus"
+	"quorumlab/node/control"
+	"quorumlab/topologies"
+)
+
+const small = `
+version: 1
+system: {roles: {acceptors: 3, replicas: 2, leaders: 1}}
+workload: {clients: 2}
+topology: {link: {delay: 10ms, loss: 1%, rate: 10mbit, queue: 50}}
+`
+
+func TestDeploymentFollowsTheRolesInOrder(t *testing.T) {
+	var got []string
+	for _, p := range parse(t, small).Points[0].Spec.Deployment() {
+		got = append(got, fmt.Sprintf("%s %d %s %v %s", p.Host, p.ID, p.Name, p.Roles, p.Address))
+	}
+	want := []string{
+		"h1 1 replica1 [replica] 198.18.0.1:7000", "h2 2 replica2 [replica] 198.18.0.2:7000",
+		"h3 3 leader1 [leader] 198.18.0.3:7000",
+		"h4 4 acceptor1 [acceptor] 198.18.0.4:7000", "h5 5 acceptor2 [acceptor] 198.18.0.5:7000",
+		"h6 6 acceptor3 [acceptor] 198.18.0.6:7000",
+		"h7 7 client1 [client] 198.18.0.7:7000", "h8 8 client2 [client] 198.18.0.8:7000",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestNetworkHasAHostForEveryProcess(t *testing.T) {
+	for _, c := range []struct {
+		link string
+		want topologies.Parameters
+	}{
+		{"{delay: 10ms, loss: 1%, rate: 10mbit, queue: 50}",
+			topologies.Parameters{Delay: 10 * time.Millisecond, Loss: 0.01, RateBPS: 10e6, QueueFrames: 50}},
+		{"{jitter: 2ms, rate: unlimited, queue: 0}",
+			topologies.Parameters{Delay: 20 * time.Millisecond, Jitter: 2 * time.Millisecond, JitterDistribution: topologies.JitterNormal}},
+		{"{jitter: 2ms, jitter_distribution: uniform, rate: 1mbit, queue: 1}",
+			topologies.Parameters{Delay: 20 * time.Millisecond, Jitter: 2 * time.Millisecond, JitterDistribution: topologies.JitterUniform,
+				RateBPS: 1e6, QueueFrames: 1}},
+	} {
+		spec := parse(t, small, "topology.link="+c.link).Points[0].Spec
+		network := spec.Network()
+		if diff := cmp.Diff(topologies.Star(8, c.want), network, cmp.Comparer(func(a, b topologies.Host) bool { return a == b })); diff != "" {
+			t.Errorf("%s: -want +got\n%s", c.link, diff)
+		}
+		for i, placement := range spec.Deployment() {
+			host := network.Hosts[i]
+			if host.Name != placement.Host || host.Address.String()+":7000" != placement.Address {
+				t.Errorf("%s is placed on %s, %s; that host is %v", placement.Name, placement.Host, placement.Address, host)
+			}
+		}
+	}
+}
+
+func TestClusterIsWhatProcessesAreGiven(t *testing.T) {
+	spec := parse(t, "version: 1\nsystem: {protocol: testpaxos, options: {window: 5}}\n").Points[0].Spec
+	text, err := json.Marshal(spec.Cluster(77))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cluster control.Cluster
+	if err := json.Unmarshal(text, &cluster); err != nil {
+		t.Fatal(err)
+	}
+	node := func(id consensus.NodeID, name, role, address string) control.Node {
+		return control.Node{Member: consensus.Member{ID: id, Name: name, Roles: []string{role}}, Address: address}
+	}
+	want := control.Cluster{Protocol: "testpaxos", Options: map[string]any{"window": 5.0}, Seed: 77, Nodes: []control.Node{
+		node(1, "server1", "server", "198.18.0.1:7000"), node(2, "server2", "server", "198.18.0.2:7000"),
+		node(3, "server3", "server", "198.18.0.3:7000"), node(4, "client1", "client", "198.18.0.4:7000"),
+	}}
+	if diff := cmp.Diff(want, cluster); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestPredictedLatencyIsTheMeanOverClients(t *testing.T) {
+	// Four passages of two links of 7 ms each, plus 1, 2 and 3 ms for the clients.
+	spec := parse(t, "version: 1\nsystem: {protocol: testpaxos}\nworkload: {clients: 3}\ntopology: {link: {delay: 7ms}}\n").Points[0].Spec
+	if got, ok := spec.PredictedLatency(); !ok || got != 4*14*time.Millisecond+2*time.Millisecond {
+		t.Errorf("predicted %v, %v; want 58ms", got, ok)
+	}
+	if got, ok := parse(t, "version: 1\n").Points[0].Spec.PredictedLatency(); ok {
+		t.Errorf("a protocol that doesn't predict predicts %v", got)
+	}
+}
+
+func TestUnregisteredProtocolIsAProgrammingError(t *testing.T) {
+	defer func() {
+		if text := fmt.Sprint(recover()); !strings.Contains(text, "zab") {
+			t.Errorf("panicked with %s", text)
+		}
+	}()
+	(&Spec{System: System{Protocol: "zab"}}).Deployment()
+	t.Error("no panic")
+}

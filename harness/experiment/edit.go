@@ -1,0 +1,100 @@
+package experiment
+
+import (
+	"strconv"
+	"strings"
+)
+
+// find follows a dotted path as far as there are nodes. It returns the last
+// node reached, the entry that it is the value of, and whether that is the
+// path's end.
+func (n *node) find(path string) (at entry, exact bool) {
+	at = entry{at: n.at, value: n}
+	for _, key := range strings.Split(path, ".") {
+		next, ok := at.value.entry(key)
+		if !ok && at.value.kind == kindList {
+			index, err := strconv.Atoi(key)
+			if ok = err == nil && index >= 0 && index < len(at.value.items); ok {
+				item := at.value.items[index]
+				next = entry{key: key, at: item.at, value: item}
+			}
+		}
+		if !ok {
+			return at, false
+		}
+		at = next
+	}
+	return at, true
+}
+
+// with makes a copy of the mapping n in which the dotted path has the value;
+// mappings on the way are made where there are none. What stands in the way is
+// returned with its own path instead of a copy.
+func (n *node) with(path string, value *node) (changed, obstacle *node, obstaclePath string) {
+	return n.replace("", strings.Split(path, "."), value)
+}
+
+func (n *node) replace(parent string, keys []string, value *node) (changed, obstacle *node, obstaclePath string) {
+	if n.kind != kindMapping && n.kind != kindNull {
+		return nil, n, parent
+	}
+	key, path := keys[0], join(parent, keys[0])
+	old, exists := n.entry(key)
+	if len(keys) > 1 {
+		inner := old.value
+		if !exists {
+			inner = &node{kind: kindNull, at: value.at}
+		}
+		value, obstacle, obstaclePath = inner.replace(path, keys[1:], value)
+		if obstacle != nil {
+			return nil, obstacle, obstaclePath
+		}
+	}
+	copied := &node{kind: kindMapping, at: n.at, entries: make([]entry, 0, len(n.entries)+1)}
+	for _, e := range n.entries {
+		if e.key == key {
+			e.value = value
+		}
+		copied.entries = append(copied.entries, e)
+	}
+	if !exists {
+		copied.entries = append(copied.entries, entry{key: key, at: value.at, value: value})
+	}
+	return copied, nil, ""
+}
+
+// without makes a copy of the mapping that lacks the key.
+func (n *node) without(key string) *node {
+	copied := *n
+	copied.entries = nil
+	for _, e := range n.entries {
+		if e.key != key {
+			copied.entries = append(copied.entries, e)
+		}
+	}
+	return &copied
+}
+
+// rank orders origins by how likely they are to blame where several values
+// together are wrong: what the command line changed, then what a sweep varies.
+func (o origin) rank() int {
+	switch {
+	case o.flag != "":
+		return 2
+	case o.swept:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// blame is the origin in the node, or inside it, that is to blame first.
+func (n *node) blame() origin {
+	best := n.at
+	for _, e := range n.entries {
+		if at := e.value.blame(); at.rank() > best.rank() {
+			best = at
+		}
+	}
+	return best
+}

@@ -1,0 +1,94 @@
+package experiment
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"quorumlab/node/consensus"
+)
+
+// The tests know two protocols: one with the shape of Multi-Paxos, and one with
+// options of its own.
+func init() {
+	consensus.Register(&consensus.Protocol{
+		Name: "multipaxos",
+		Roles: []consensus.RoleSpec{
+			{Name: "replica", Default: 2, Min: 1, Serves: true},
+			{Name: "leader", Default: 2, Min: 1},
+			{Name: "acceptor", Default: 3, Min: 1},
+		},
+	})
+	consensus.Register(&consensus.Protocol{
+		Name:           "testpaxos",
+		Roles:          []consensus.RoleSpec{{Name: "server", Default: 3, Min: 3, Serves: true}},
+		CheckOptions:   checkTestOptions,
+		PredictLatency: predictTest,
+	})
+}
+
+func checkTestOptions(raw json.RawMessage) error {
+	var options map[string]any
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &options); err != nil {
+			return fmt.Errorf("decode: %w", err)
+		}
+	}
+	for key, value := range options {
+		switch key {
+		case "window":
+			if n, ok := value.(float64); !ok || n < 1 {
+				return &consensus.OptionError{Path: "window", Value: value, Want: "a whole number of at least 1"}
+			}
+		case "backoff":
+			object, _ := value.(map[string]any)
+			if text, ok := object["max"].(string); ok {
+				if _, err := time.ParseDuration(text); err != nil {
+					return &consensus.OptionError{Path: "backoff.max", Value: text, Want: "a duration, such as 250ms"}
+				}
+			}
+		case "broken":
+			return errors.New("the options as a whole make no sense")
+		}
+	}
+	for key := range options {
+		if key != "window" && key != "backoff" {
+			return &consensus.OptionError{Path: key, Value: "unknown", Want: "one of backoff, window"}
+		}
+	}
+	return nil
+}
+
+// predictTest is a round trip to the first server, which asks the second, plus
+// 1 ms for each number of the client, so that clients differ.
+func predictTest(config consensus.Config, client consensus.NodeID, delay func(from, to consensus.NodeID) time.Duration) time.Duration {
+	servers := config.WithRole("server")
+	first, second := servers[0], servers[1]
+	return delay(client, first) + delay(first, second) + delay(second, first) + delay(first, client) +
+		time.Duration(client-servers[len(servers)-1])*time.Millisecond
+}
+
+// testOverrides know the engines netns, for at most 1,000 hosts, and sim.
+func testOverrides() Overrides {
+	return Overrides{
+		Engines: []string{"netns", "sim"},
+		Limits: func(engine string) (int, bool) {
+			most, known := map[string]int{"netns": 1000, "sim": 5000}[engine]
+			return most, known
+		},
+	}
+}
+
+// parse reads an experiment that must be good.
+func parse(t *testing.T, text string, set ...string) *Source {
+	t.Helper()
+	overrides := testOverrides()
+	overrides.Set = set
+	source, err := Parse("dir/steady.yaml", []byte(text), overrides)
+	if err != nil {
+		t.Fatalf("Parse: %v", err)
+	}
+	return source
+}

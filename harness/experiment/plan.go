@@ -1,0 +1,117 @@
+package experiment
+
+import (
+	"math"
+	"time"
+)
+
+// Trial is one run of one point.
+type Trial struct {
+	// Number counts from 1, in the order of running.
+	Number int
+	// Point is what to run.
+	Point Point
+	// Repeat counts the trials of the point, from 0.
+	Repeat int
+	// Seed is the root of all of the trial's randomness.
+	Seed uint64
+}
+
+// Plan lists every trial in the order in which they run: in blocks, one for
+// each repeat, each with one trial of every point. Within a block the points
+// are shuffled, so that a drift of the machine doesn't pass for an effect of
+// what was swept. The plan follows from the experiment alone: it is the same
+// each time, and repeating more often adds trials behind it and changes none.
+func (s *Source) Plan() []Trial {
+	trials := make([]Trial, 0, len(s.Points)*s.Spec.Repeat)
+	order := make([]int, len(s.Points))
+	for repeat := range s.Spec.Repeat {
+		for i := range order {
+			order[i] = i
+		}
+		shuffle(order, mix(mix(s.Spec.Seed)^uint64(repeat)))
+		for _, index := range order {
+			point := s.Points[index]
+			trials = append(trials, Trial{
+				Number: len(trials) + 1, Point: point, Repeat: repeat,
+				Seed: TrialSeed(point.Spec.Seed, index, repeat),
+			})
+		}
+	}
+	return trials
+}
+
+// TrialSeed derives a trial's seed from the experiment's, the point's index and
+// the number of the repeat:
+//
+//	mix(mix(mix(seed) + point + 1) + repeat + 1) >> 11
+//
+// where mix is the output function of SplitMix64 (Steele, Lea and Flood, "Fast
+// Splittable Pseudorandom Number Generators", OOPSLA 2014). 53 bits remain, so
+// that readers of JSON that know only doubles don't change it.
+func TrialSeed(seed uint64, point, repeat int) uint64 {
+	return mix(mix(mix(seed)+uint64(point)+1)+uint64(repeat)+1) >> 11
+}
+
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// shuffle is Fisher and Yates's, written out because the plan must not depend
+// on the version of a library. The remainder's bias is below 2^-40.
+func shuffle(order []int, seed uint64) {
+	for i := len(order) - 1; i > 0; i-- {
+		seed = mix(seed)
+		j := int(seed % uint64(i+1))
+		order[i], order[j] = order[j], order[i]
+	}
+}
+
+const (
+	// setupTime is about what a trial takes apart from its load: building the
+	// lab, probing it, waiting for the last answers.
+	setupTime = 2 * time.Second
+	// rowBytes is about what a request takes in requests.csv.gz, with its share
+	// of events and logs.
+	rowBytes = 60
+)
+
+// Estimate is about what running a plan takes.
+type Estimate struct {
+	Points int
+	Trials int
+	// Requests are those sent, during warm-up too.
+	Requests int64
+	// Time is warm-up and measurement of each trial and about 2 s around them.
+	Time time.Duration
+	// DiskBytes is about 60 bytes a request, compressed.
+	DiskBytes int64
+}
+
+// Estimate foretells what the whole plan takes. What would not fit in a field
+// is given as its greatest value.
+func (s *Source) Estimate() Estimate {
+	var requests, nanoseconds float64
+	for _, point := range s.Points {
+		load := time.Duration(point.Spec.Phases.Warmup + point.Spec.Phases.Measure)
+		requests += load.Seconds() * float64(point.Spec.Workload.Rate)
+		nanoseconds += float64(load + setupTime)
+	}
+	repeat := float64(s.Spec.Repeat)
+	return Estimate{
+		Points: len(s.Points), Trials: len(s.Points) * s.Spec.Repeat,
+		Requests:  saturated(requests * repeat),
+		Time:      time.Duration(saturated(nanoseconds * repeat)),
+		DiskBytes: saturated(requests * repeat * rowBytes),
+	}
+}
+
+func saturated(x float64) int64 {
+	if x >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(math.Round(x))
+}
