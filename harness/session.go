@@ -20,6 +20,8 @@ type session struct {
 	process engine.Process
 	hello   chan control.Hello
 	events  chan control.Line
+	// finished is closed when everything that the process wrote has been read.
+	finished chan struct{}
 
 	mu      sync.Mutex
 	next    uint64
@@ -31,13 +33,14 @@ type session struct {
 func newSession(process engine.Process) *session {
 	s := &session{
 		process: process, hello: make(chan control.Hello, 1),
-		events: make(chan control.Line, 64), pending: map[uint64]chan control.Line{},
+		events: make(chan control.Line, 64), finished: make(chan struct{}), pending: map[uint64]chan control.Line{},
 	}
 	go s.read()
 	return s
 }
 
 func (s *session) read() {
+	defer close(s.finished)
 	defer close(s.events)
 	scanner := bufio.NewScanner(s.process.Stdout())
 	scanner.Buffer(make([]byte, 64<<10), 16<<20)
@@ -81,7 +84,12 @@ func (s *session) greet(ctx context.Context) (control.Hello, error) {
 			return hello, fmt.Errorf("%s speaks version %d of the control channel, want %d", s.process.Name(), hello.Version, control.Version)
 		}
 		return hello, nil
-	case <-s.process.Done():
+	case <-s.finished:
+		select {
+		case <-s.process.Done():
+		case <-ctx.Done():
+			return control.Hello{}, fmt.Errorf("%s closed its control channel: %w", s.process.Name(), context.Cause(ctx))
+		}
 		return control.Hello{}, fmt.Errorf("%s did not start: %s", s.process.Name(), describeExit(s.process.Exit()))
 	case <-ctx.Done():
 		return control.Hello{}, fmt.Errorf("%s did not report that it listens: %w", s.process.Name(), context.Cause(ctx))
@@ -105,15 +113,25 @@ func (s *session) call(ctx context.Context, command control.Command) (control.Li
 	}
 	select {
 	case line := <-answer:
-		if line.Error != "" {
-			return line, fmt.Errorf("%s: %s: %s", s.process.Name(), command.Command, line.Error)
+		return s.checked(command, line)
+	case <-s.finished:
+		select {
+		case line := <-answer: // its last words
+			return s.checked(command, line)
+		default:
+			return control.Line{}, fmt.Errorf("%s: %s: %w", s.process.Name(), command.Command, errEnded)
 		}
-		return line, nil
-	case <-s.process.Done():
-		return control.Line{}, fmt.Errorf("%s: %s: %w", s.process.Name(), command.Command, errEnded)
 	case <-ctx.Done():
 		return control.Line{}, fmt.Errorf("%s: awaiting the answer to %s: %w", s.process.Name(), command.Command, context.Cause(ctx))
 	}
+}
+
+// checked turns an answer that says what failed into an error.
+func (s *session) checked(command control.Command, line control.Line) (control.Line, error) {
+	if line.Error != "" {
+		return line, fmt.Errorf("%s: %s: %s", s.process.Name(), command.Command, line.Error)
+	}
+	return line, nil
 }
 
 // status asks where the process stands.
