@@ -23,6 +23,7 @@ const EngineAuto = "auto"
 const (
 	maxHosts         = 1<<17 - 2 // addresses in the labs' range
 	maxRate          = 1e7
+	minBitRate       = 1000
 	maxBitRate       = 1e12
 	maxQueue         = 1_000_000_000
 	maxKeys          = 1_000_000_000
@@ -299,8 +300,8 @@ func (c checker) topology() error {
 	switch {
 	case link.Loss < 0 || link.Loss > 1:
 		return c.bad(link.Loss, wantProbability, "topology.link.loss")
-	case link.Rate < 0 || link.Rate > maxBitRate:
-		return c.bad(link.Rate, "from 1bit to 1tbit, such as 1gbit, or unlimited", "topology.link.rate")
+	case link.Rate != 0 && (link.Rate < minBitRate || link.Rate > maxBitRate):
+		return c.bad(link.Rate, "from 1kbit to 1tbit, such as 1gbit, or unlimited", "topology.link.rate")
 	case link.Queue < 0 || link.Queue > maxQueue:
 		return c.bad(link.Queue, fmt.Sprintf("from 0 (unbounded) to %d frames", maxQueue), "topology.link.queue")
 	}

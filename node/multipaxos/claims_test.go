@@ -214,7 +214,9 @@ func TestAnAcceptorForgetsBelowTheFloorAndSaysSo(t *testing.T) {
 func TestALostDecisionIsSentAgain(t *testing.T) {
 	n := newNetwork(t, 2, 1, 3, `{"resend": "200ms"}`, 1)
 	n.run(time.Second)
-	n.cut = func(from, to consensus.NodeID) bool { return from == 11 && to == 2 && n.now < consensus.Time(2*time.Second) }
+	n.cut = func(from, to consensus.NodeID) bool {
+		return from == 11 && to == 2 && n.now < consensus.Time(2*time.Second)
+	}
 	n.send(update(1, 1), 1)
 	n.run(10 * time.Second)
 	n.agree()

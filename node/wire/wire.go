@@ -62,7 +62,10 @@ type Hello struct {
 // AppendHello appends a framed hello.
 func AppendHello(dst []byte, hello Hello) []byte {
 	message := wirepb.Hello{Protocol: hello.Protocol, Sender: uint32(hello.Sender), Version: hello.Version}
-	return appendShared(dst, KindHello, &message, message.SizeVT())
+	dst, room := reserve(dst, KindHello, message.SizeVT())
+	_, err := message.MarshalToSizedBufferVT(room)
+	mustFit(err)
+	return dst
 }
 
 // AppendMessage appends the framed message: a consensus.Request, a
@@ -91,7 +94,10 @@ func appendRequest(dst []byte, request consensus.Request) []byte {
 	var command wirepb.Command
 	CommandToProto(&command, request.Command)
 	message := wirepb.Request{Command: &command}
-	return appendShared(dst, KindRequest, &message, message.SizeVT())
+	dst, room := reserve(dst, KindRequest, message.SizeVT())
+	_, err := message.MarshalToSizedBufferVT(room)
+	mustFit(err)
+	return dst
 }
 
 func appendResponse(dst []byte, response consensus.Response) []byte {
@@ -99,22 +105,22 @@ func appendResponse(dst []byte, response consensus.Response) []byte {
 		Client: uint64(response.Client), Sequence: response.Sequence,
 		Slot: response.Slot, Result: response.Result,
 	}
-	return appendShared(dst, KindResponse, &message, message.SizeVT())
+	dst, room := reserve(dst, KindResponse, message.SizeVT())
+	_, err := message.MarshalToSizedBufferVT(room)
+	mustFit(err)
+	return dst
 }
 
-// marshaler is what generated messages can do.
-type marshaler interface {
-	MarshalToSizedBufferVT([]byte) (int, error)
-}
-
-func appendShared[M marshaler](dst []byte, kind Kind, message M, size int) []byte {
+// reserve appends a frame's header and room for a payload of size bytes.
+func reserve(dst []byte, kind Kind, size int) (longer, room []byte) {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(size+1))
-	dst = append(dst, byte(kind))
-	dst, room := extend(dst, size)
-	if _, err := message.MarshalToSizedBufferVT(room); err != nil {
+	return extend(append(dst, byte(kind)), size)
+}
+
+func mustFit(err error) {
+	if err != nil {
 		panic("wire: a message doesn't fit the size that it gave: " + err.Error())
 	}
-	return dst
 }
 
 // extend lengthens dst by size bytes, to be filled in.

@@ -1,0 +1,166 @@
+//go:build linux
+
+package netns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"quorumlab/harness/engine"
+	"quorumlab/topologies"
+)
+
+// lab implements engine.Lab.
+type lab struct {
+	init       *initProcess
+	topology   *topologies.Topology
+	nodeBinary string
+	executor   string
+	reason     string
+	// emulator is nil if the kernel executes the links.
+	emulator *emulator
+
+	mutex       sync.Mutex
+	lastProcess uint64
+	// processes are those that haven't ended.
+	processes map[uint64]*process
+	// outputs are our ends of all processes' standard output.
+	outputs []*os.File
+}
+
+// newLab starts the init of a lab that has no network yet.
+func newLab(ctx context.Context, blueprint engine.Blueprint) (*lab, hello, error) {
+	l := &lab{
+		topology: blueprint.Topology, nodeBinary: blueprint.NodeBinary, processes: map[uint64]*process{},
+	}
+	init, greeting, err := startInit(ctx, blueprint.Log, l.processExited)
+	if err != nil {
+		return nil, greeting, err
+	}
+	l.init = init
+	go func() {
+		<-init.gone
+		l.endProcesses()
+	}()
+	return l, greeting, nil
+}
+
+func (l *lab) Links() (executor, reason string) { return l.executor, l.reason }
+
+func (l *lab) Start(ctx context.Context, host string, command engine.Command) (engine.Process, error) {
+	if err := l.checkHost(host); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", command.Name, err)
+	}
+	if l.emulator != nil {
+		if err := l.emulator.ended(); err != nil {
+			return nil, fmt.Errorf("starting %s on %s: %w", command.Name, host, err)
+		}
+	}
+	p, err := l.start(ctx, command.Name, startRequest{
+		Host: host, Path: l.nodeBinary, Arguments: append([]string{l.nodeBinary}, command.Arguments...),
+	}, command.Log)
+	if err != nil {
+		return nil, fmt.Errorf("starting %s on %s: %w", command.Name, host, err)
+	}
+	return p, nil
+}
+
+// start runs a process in the lab; without a log, its standard error goes to
+// the lab's own.
+func (l *lab) start(ctx context.Context, name string, q startRequest, log *os.File) (*process, error) {
+	p, files, err := newProcess(l, name)
+	if err != nil {
+		return nil, err
+	}
+	defer files.close()
+	theirs := []*os.File{files.stdin, files.stdout}
+	if log != nil {
+		theirs = append(theirs, log)
+	}
+	// It must be known before it can end.
+	l.mutex.Lock()
+	l.lastProcess++
+	p.id = l.lastProcess
+	l.processes[p.id] = p
+	l.outputs = append(l.outputs, p.stdout)
+	l.mutex.Unlock()
+	q.Process = p.id
+	_, err = l.init.call(ctx, request{Start: &q}, theirs...)
+	if err == nil {
+		return p, nil
+	}
+	if ctx.Err() != nil {
+		// The init may be about to start it; it takes requests in their order.
+		go func() { _ = p.Signal(os.Kill) }()
+	}
+	l.mutex.Lock()
+	delete(l.processes, p.id)
+	l.mutex.Unlock()
+	p.closePipes()
+	return nil, err
+}
+
+// processExited is called from the goroutine that hears the init.
+func (l *lab) processExited(e exited) {
+	l.mutex.Lock()
+	p := l.processes[e.Process]
+	delete(l.processes, e.Process)
+	l.mutex.Unlock()
+	if p != nil {
+		p.end(e.Exit)
+	}
+}
+
+// endProcesses tells the processes that died with the init.
+func (l *lab) endProcesses() {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for id, p := range l.processes {
+		delete(l.processes, id)
+		p.end(engine.Exit{Code: -1, Signal: "SIGKILL"})
+	}
+}
+
+func (l *lab) Report(ctx context.Context) (engine.LinkReport, error) {
+	if l.emulator != nil {
+		return l.emulator.report(ctx)
+	}
+	answer, err := l.init.call(ctx, request{Report: &reportRequest{}})
+	if err != nil {
+		return engine.LinkReport{}, fmt.Errorf("reading the links' counters: %w", err)
+	}
+	return *answer.Report, nil
+}
+
+// ErrNoHost is met by calls that name a host that the lab doesn't have.
+var ErrNoHost = errors.New("the lab has no such host")
+
+func (l *lab) checkHost(name string) error {
+	for _, host := range l.topology.Hosts {
+		if host.Name == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %q", ErrNoHost, name)
+}
+
+// ClockOffset is nothing, exactly: all hosts share the caller's kernel.
+func (l *lab) ClockOffset(_ context.Context, host string) (offset, uncertainty time.Duration, err error) {
+	return 0, 0, l.checkHost(host)
+}
+
+func (l *lab) Close() error {
+	l.init.close()
+	l.endProcesses()
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for _, output := range l.outputs {
+		output.Close() // most are closed already
+	}
+	l.outputs = nil
+	return nil
+}

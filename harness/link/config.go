@@ -1,0 +1,137 @@
+package link
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+
+	"github.com/vishvananda/netlink"
+
+	"quorumlab/topologies"
+)
+
+// fabric is a checked configuration, made ready for forwarding.
+type fabric struct {
+	topology *topologies.Topology
+	// ports has one entry a host, in the topology's order.
+	ports []fabricPort
+	// byInterface finds a port by its interface's index, byAddress by the host's
+	// IPv4 address.
+	byInterface map[int32]int32
+	byAddress   map[uint32]int32
+	// models has two entries a link, A to B first.
+	models []*Model
+	// paths holds, for source*len(ports)+destination, the directions to
+	// traverse; nil if there is no way.
+	paths [][]uint32
+}
+
+type fabricPort struct {
+	interfaceIndex int32
+	mac            [6]byte
+	// arrivedNS is when the latest frame came.
+	arrivedNS int64
+}
+
+// newFabric checks a configuration and resolves its interfaces by resolve.
+func newFabric(config EmulatorConfig, resolve func(interfaceName string) (index int, err error)) (*fabric, error) {
+	if config.Topology == nil {
+		return nil, fmt.Errorf("link emulator: the configuration has no topology")
+	}
+	if config.BufferBytes < 0 {
+		return nil, fmt.Errorf("link emulator: buffer_bytes is %d, want 0 (the default) or more", config.BufferBytes)
+	}
+	f := &fabric{topology: config.Topology, byInterface: map[int32]int32{}, byAddress: map[uint32]int32{}}
+	for i, link := range f.topology.Links {
+		for direction, p := range []topologies.Parameters{link.AToB, link.BToA} {
+			if err := Check(p); err != nil {
+				return nil, fmt.Errorf("link emulator: link %s: %w", link.Name, err)
+			}
+			f.models = append(f.models, NewModel(p, DirectionSeed(config.Seed, i, direction == 1)))
+		}
+	}
+	if err := f.addPorts(config.Ports, resolve); err != nil {
+		return nil, err
+	}
+	return f, f.addPaths()
+}
+
+func (f *fabric) addPorts(ports []Port, resolve func(string) (int, error)) error {
+	byHost := map[string]Port{}
+	for _, port := range ports {
+		if _, taken := byHost[port.Host]; taken {
+			return fmt.Errorf("link emulator: host %s has two ports", port.Host)
+		}
+		byHost[port.Host] = port
+	}
+	if len(ports) != len(f.topology.Hosts) {
+		return fmt.Errorf("link emulator: %d ports for %d hosts, want one each", len(ports), len(f.topology.Hosts))
+	}
+	for i, host := range f.topology.Hosts {
+		port, ok := byHost[host.Name]
+		if !ok {
+			return fmt.Errorf("link emulator: host %s has no port", host.Name)
+		}
+		mac, err := net.ParseMAC(port.MAC)
+		if err != nil || len(mac) != 6 {
+			return fmt.Errorf("link emulator: host %s: %q is no Ethernet address", host.Name, port.MAC)
+		}
+		index, err := resolve(port.Interface)
+		if err != nil {
+			return fmt.Errorf("link emulator: host %s: interface %s: %w", host.Name, port.Interface, err)
+		}
+		if !host.Address.Is4() {
+			return fmt.Errorf("link emulator: host %s: address %v is not IPv4", host.Name, host.Address)
+		}
+		octets := host.Address.As4()
+		address := binary.BigEndian.Uint32(octets[:])
+		if _, taken := f.byAddress[address]; taken {
+			return fmt.Errorf("link emulator: host %s: address %v stands twice", host.Name, host.Address)
+		}
+		if _, taken := f.byInterface[int32(index)]; taken {
+			return fmt.Errorf("link emulator: host %s: interface %s stands twice", host.Name, port.Interface)
+		}
+		f.byAddress[address], f.byInterface[int32(index)] = int32(i), int32(i)
+		f.ports = append(f.ports, fabricPort{interfaceIndex: int32(index), mac: [6]byte(mac)})
+	}
+	return nil
+}
+
+func (f *fabric) addPaths() error {
+	graph, err := f.topology.Graph()
+	if err != nil {
+		return fmt.Errorf("link emulator: %w", err)
+	}
+	hosts := len(f.ports)
+	f.paths = make([][]uint32, hosts*hosts)
+	for source := range hosts {
+		for destination, path := range graph.From(source)[:hosts] {
+			directions := make([]uint32, 0, len(path))
+			for _, hop := range path {
+				directions = append(directions, directionIndex(hop))
+			}
+			f.paths[source*hosts+destination] = directions
+		}
+	}
+	return nil
+}
+
+// directionIndex numbers directions as LinkReport.Directions does.
+func directionIndex(hop topologies.Hop) uint32 {
+	if hop.Reverse {
+		return uint32(2*hop.Link + 1)
+	}
+	return uint32(2 * hop.Link)
+}
+
+// interfaceIndex resolves an interface that must be up.
+func interfaceIndex(name string) (int, error) {
+	device, err := netlink.LinkByName(name)
+	if err != nil {
+		return 0, err
+	}
+	if device.Attrs().Flags&net.FlagUp == 0 {
+		return 0, fmt.Errorf("it is down")
+	}
+	return device.Attrs().Index, nil
+}

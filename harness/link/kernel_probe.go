@@ -1,0 +1,75 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Names of the devices that ProbeKernel makes and removes.
+const (
+	probeBridge = "qlprobeb"
+	probeVeth   = "qlprobe0"
+	probePeer   = "qlprobe1"
+)
+
+// ProbeKernel finds out which parts the kernel has by using each on devices
+// of the calling thread's network namespace, which must be a throw-away one where the
+// thread has CAP_NET_ADMIN. It removes what it made. An error means that nothing is
+// known, not that something lacks.
+func ProbeKernel(ctx context.Context) (features KernelFeatures, err error) {
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: probeVeth}, PeerName: probePeer}
+	if err := netlink.LinkAdd(veth); err != nil {
+		return features, fmt.Errorf("probing the kernel: creating a veth pair: %w", err)
+	}
+	defer func() { err = errors.Join(err, removeLink(veth)) }()
+
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: probeBridge}}
+	if features.Bridge, err = exists(netlink.LinkAdd(bridge)); err != nil {
+		return features, fmt.Errorf("probing the kernel: creating a bridge: %w", err)
+	}
+	if features.Bridge {
+		defer func() { err = errors.Join(err, removeLink(bridge)) }()
+	}
+	attributes := netlink.QdiscAttrs{LinkIndex: veth.Index, Handle: rootHandle, Parent: netlink.HANDLE_ROOT}
+	for _, probe := range []struct {
+		found *bool
+		qdisc netlink.Qdisc
+	}{
+		{&features.Netem, netemQdisc(veth.Index, netemOptions{limit: 1})},
+		{&features.TBF, &netlink.Tbf{QdiscAttrs: attributes, Rate: 1e8, Buffer: 1e6, Limit: 1e6}},
+	} {
+		if err := ctx.Err(); err != nil {
+			return features, fmt.Errorf("probing the kernel: %w", err)
+		}
+		*probe.found, err = exists(netlink.QdiscAdd(probe.qdisc))
+		if *probe.found && err == nil {
+			err = netlink.QdiscDel(probe.qdisc)
+		}
+		if err != nil {
+			return features, fmt.Errorf("probing the kernel: adding and removing %s: %w", probe.qdisc.Type(), err)
+		}
+	}
+	return features, nil
+}
+
+// exists tells a missing part of the kernel from a failure.
+func exists(err error) (bool, error) {
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
+		return false, nil
+	}
+	return false, err
+}
+
+func removeLink(device netlink.Link) error {
+	if err := netlink.LinkDel(device); err != nil {
+		return fmt.Errorf("probing the kernel: removing %s: %w", device.Attrs().Name, err)
+	}
+	return nil
+}

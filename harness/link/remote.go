@@ -1,0 +1,146 @@
+// Package link executes the links of a topology. It has three parts: the pure
+// link model (Model), which says when a frame arrives or that it is lost; the
+// userspace emulator (RunEmulator), which carries real frames between network
+// interfaces as the model says, on any kernel and without root; and the kernel
+// executor (BuildKernel), which makes the kernel's bridges and qdiscs do the same
+// where they can. It promises that frames of one direction never overtake each
+// other, that no frame arrives before its declared time, and that every frame
+// that wasn't delivered is counted with its cause.
+package link
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+
+	"quorumlab/harness/engine"
+	"quorumlab/topologies"
+)
+
+// GatewayMAC is the Ethernet address that hosts send all their frames to when
+// the emulator carries them: each host has one route over the whole lab prefix
+// through one permanent neighbour with this address. The emulator forwards by IPv4
+// destination and writes the true destination address. (Hosts on kernel links
+// need each other's true addresses as neighbours instead: see BuildKernel.)
+var GatewayMAC = net.HardwareAddr{0x02, 0x71, 0x6c, 0x00, 0x00, 0x01}
+
+// Port is where a host is plugged into the fabric namespace.
+type Port struct {
+	// Host is its name in the topology.
+	Host string `json:"host"`
+	// Interface is the fabric's end of the host's veth pair. It must be up when
+	// the emulator starts and needs no address.
+	Interface string `json:"interface"`
+	// MAC is the Ethernet address of the host's own end, as in
+	// "02:00:00:00:00:01".
+	MAC string `json:"mac"`
+}
+
+// EmulatorConfig is all that the emulator needs to know.
+type EmulatorConfig struct {
+	Topology *topologies.Topology `json:"topology"`
+	// Ports has one entry a host, in any order.
+	Ports []Port `json:"ports"`
+	// Seed makes losses and jitter repeatable, given the same frames.
+	Seed uint64 `json:"seed"`
+	// BufferBytes bounds the memory for frames in flight; 0 means 512 MiB. What
+	// doesn't fit is counted in EmulatorReport.MemoryDrops.
+	BufferBytes int64 `json:"buffer_bytes,omitempty"`
+}
+
+// EmulatorReady is the first line that the emulator prints, once it forwards
+// frames.
+type EmulatorReady struct {
+	Ready bool `json:"ready"`
+	// Scheduling is what the kernel allowed: "fifo", "nice", "slice" or
+	// "default", best first.
+	Scheduling string `json:"scheduling"`
+	// ReceiveBufferBytes is what the kernel granted.
+	ReceiveBufferBytes int `json:"receive_buffer_bytes"`
+}
+
+// Commands are the lines that RunEmulator reads.
+const CommandReport = "report"
+
+// EmulatorCommand is a line on the emulator's standard input.
+type EmulatorCommand struct {
+	// Command is CommandReport.
+	Command string `json:"command"`
+}
+
+// EmulatorReport is the answer to CommandReport: an engine.LinkReport with the
+// causes of its EmulatorDrops, which sum to it. In the directions, Frames and
+// Bytes count what was or will be delivered to the far end; the frames offered
+// are Frames + LossDrops + QueueDrops.
+type EmulatorReport struct {
+	engine.LinkReport
+	// ReceiveDrops overflowed the emulator's receive buffer.
+	ReceiveDrops uint64 `json:"receive_drops"`
+	// SendFailures were refused by the kernel or the receiving interface.
+	SendFailures uint64 `json:"send_failures"`
+	// MemoryDrops found BufferBytes used up.
+	MemoryDrops uint64 `json:"memory_drops"`
+	// SegmentDrops were frames holding several segments (or longer than any
+	// frame may be) that met a link which must treat each segment on its own; the
+	// hosts' interfaces were not set up as NeedsSegments demands.
+	SegmentDrops uint64 `json:"segment_drops"`
+	// Strays counts frames that were not IPv4 or not for another host of the
+	// topology. They are dropped, and harm no trial.
+	Strays uint64 `json:"strays"`
+	// Error is set instead of all else if the command was not understood.
+	Error string `json:"error,omitempty"`
+}
+
+// Remote speaks to a RunEmulator in another process over its standard input
+// and output. It is not safe for concurrent use.
+type Remote struct {
+	commands *json.Encoder
+	answers  *bufio.Reader
+}
+
+// NewRemote takes the emulator's standard input and output. Closing the input
+// ends the emulator.
+func NewRemote(stdin io.Writer, stdout io.Reader) *Remote {
+	return &Remote{commands: json.NewEncoder(stdin), answers: bufio.NewReader(stdout)}
+}
+
+// WaitReady blocks until the emulator forwards frames. It must be called once, before
+// Report. It fails if the emulator ended (why is on its standard error).
+func (r *Remote) WaitReady() (EmulatorReady, error) {
+	var ready EmulatorReady
+	if err := r.read(&ready); err != nil {
+		return ready, fmt.Errorf("waiting for the link emulator to be ready: %w", err)
+	}
+	if !ready.Ready {
+		return ready, fmt.Errorf("waiting for the link emulator to be ready: it said something else")
+	}
+	return ready, nil
+}
+
+// Report asks what the links have done so far.
+func (r *Remote) Report() (EmulatorReport, error) {
+	var report EmulatorReport
+	if err := r.commands.Encode(EmulatorCommand{Command: CommandReport}); err != nil {
+		return report, fmt.Errorf("asking the link emulator for its report: %w", err)
+	}
+	if err := r.read(&report); err != nil {
+		return report, fmt.Errorf("reading the link emulator's report: %w", err)
+	}
+	if report.Error != "" {
+		return report, fmt.Errorf("reading the link emulator's report: it answered %q", report.Error)
+	}
+	return report, nil
+}
+
+func (r *Remote) read(into any) error {
+	line, err := r.answers.ReadBytes('\n')
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, into)
+}

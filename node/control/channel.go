@@ -1,0 +1,143 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxLineBytes bounds a command.
+	maxLineBytes = 1 << 20
+	// maxWaitingLines is how many lines wait for the controller to read them.
+	maxWaitingLines = 256
+	// closeTimeout is how long Close waits for the controller to read on.
+	closeTimeout = 100 * time.Millisecond
+)
+
+// Channel is a node's end of the control channel.
+type Channel struct {
+	input   io.Reader
+	lines   chan []byte
+	written chan struct{}
+	dropped atomic.Uint64
+}
+
+// Handler carries out a command and returns the answer, whose Type and ID the
+// channel fills in. It is called in a goroutine of the command's own.
+type Handler func(command Command) Line
+
+// NewChannel speaks on a node's standard input and output.
+func NewChannel(input io.Reader, output io.Writer) *Channel {
+	c := &Channel{input: input, lines: make(chan []byte, maxWaitingLines), written: make(chan struct{})}
+	go c.write(output)
+	return c
+}
+
+// Send writes a line, or drops it, and counts it, if too many wait already. It
+// never waits.
+func (c *Channel) Send(line Line) {
+	data, err := json.Marshal(line)
+	if err != nil {
+		panic("control: a line that is no JSON: " + err.Error())
+	}
+	select {
+	case c.lines <- append(data, '\n'):
+	default:
+		c.dropped.Add(1)
+	}
+}
+
+// Dropped counts the lines that were dropped.
+func (c *Channel) Dropped() uint64 { return c.dropped.Load() }
+
+// Serve hands commands to the handler until the controller says stop or closes
+// its end, which is no error. Lines that are no commands are answered with an
+// error.
+func (c *Channel) Serve(handle Handler) error {
+	scanner := bufio.NewScanner(c.input)
+	scanner.Buffer(make([]byte, 4096), maxLineBytes)
+	for scanner.Scan() {
+		if len(bytes.TrimSpace(scanner.Bytes())) == 0 {
+			continue
+		}
+		command, err := ParseCommand(scanner.Bytes())
+		switch {
+		case err != nil:
+			c.Send(Line{Type: TypeAnswer, ID: command.ID, Error: err.Error()})
+		case command.Command == CommandStop:
+			c.Send(Line{Type: TypeAnswer, ID: command.ID})
+			return nil
+		default:
+			go func() {
+				answer := handle(command)
+				answer.Type, answer.ID = TypeAnswer, command.ID
+				c.Send(answer)
+			}()
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return fmt.Errorf("reading the control channel: %w", err)
+	}
+	return nil
+}
+
+// Close waits a moment for what was sent to be written. What is sent afterwards
+// is lost.
+func (c *Channel) Close() {
+	limit := time.After(closeTimeout)
+	select {
+	case c.lines <- nil: // the end
+	case <-limit:
+		return
+	}
+	select {
+	case <-c.written:
+	case <-limit:
+	}
+}
+
+// write writes lines until Close. A controller that no longer reads ends the
+// node through its standard input, so errors of writing mean nothing here.
+func (c *Channel) write(output io.Writer) {
+	defer close(c.written)
+	for line := range c.lines {
+		if line == nil {
+			return
+		}
+		if _, err := output.Write(line); err != nil {
+			c.dropped.Add(1)
+		}
+	}
+}
+
+var errNoCommand = errors.New("a line that is no command")
+
+// ParseCommand reads a line of the controller. What it could read comes back
+// with the error too, for the answer's sake.
+func ParseCommand(line []byte) (Command, error) {
+	var command Command
+	if err := json.Unmarshal(line, &command); err != nil {
+		return command, fmt.Errorf("%w: %w", errNoCommand, err)
+	}
+	switch command.Command {
+	case CommandStatus, CommandStop:
+	case CommandLoad:
+		if command.Load == nil {
+			return command, fmt.Errorf("%w: load without the field load", errNoCommand)
+		}
+	case CommandProbe:
+		if command.Probe == nil {
+			return command, fmt.Errorf("%w: probe without the field probe", errNoCommand)
+		}
+	default:
+		return command, fmt.Errorf("%w: command is %q, want %s, %s, %s or %s", errNoCommand,
+			command.Command, CommandStatus, CommandLoad, CommandProbe, CommandStop)
+	}
+	return command, nil
+}
