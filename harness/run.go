@@ -6,11 +6,13 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"quorumlab/harness/engine"
@@ -130,12 +132,19 @@ func verdictLine(verdict results.Verdict) string {
 	return line
 }
 
+// describeTrial names a trial by its swept values, the last segments of their
+// paths, and its repeat.
 func describeTrial(planned experiment.Trial) string {
-	text := fmt.Sprintf("repeat %d", planned.Repeat+1)
-	if params := planned.Point.Params.String(); params != "" {
-		text = params + ", " + text
+	var text strings.Builder
+	for _, param := range planned.Point.Params {
+		value, err := json.Marshal(param.Value)
+		if err != nil {
+			panic("harness: a swept value that was read from YAML has no JSON: " + err.Error())
+		}
+		fmt.Fprintf(&text, "%s %s, ", param.Path[strings.LastIndex(param.Path, ".")+1:], report.Value(value))
 	}
-	return text
+	fmt.Fprintf(&text, "repeat %d", planned.Repeat+1)
+	return text.String()
 }
 
 // planLines say what is about to run, and what it will cost.

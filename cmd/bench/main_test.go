@@ -104,14 +104,14 @@ func TestABadSpecGivesOneErrorAndCreatesNothing(t *testing.T) {
 		return strings.Replace(string(good), old, new, 1)
 	}
 	for _, c := range []struct{ name, content, want string }{
-		{"unknown key", replace("rate: 20/s", "rat: 20/s"), "bad.yaml:20:3:"},
-		{"negative delay", replace("delay: 20ms", "delay: -20ms"), "bad.yaml:16:17:"},
-		{"loss 110%", replace("rate: 1gbit", "loss: 110%"), "bad.yaml:16:30:"},
-		{"zero acceptors", replace("acceptors: 3", "acceptors: 0"), "bad.yaml:12:48:"},
-		{"a rate of fast", replace("rate: 20/s", "rate: fast"), "bad.yaml:20:9:"},
-		{"10,000 hosts", replace("acceptors: 3", "acceptors: 10000"), "1000"},
+		{"unknown key", replace("rate: 20/s", "rat: 20/s"), "bad.yaml:19:3: unknown key workload.rat: did you mean workload.rate?"},
+		{"negative delay", replace("delay: 20ms", "delay: -20ms"), "bad.yaml:15:17: topology.link.delay is -20ms: want a duration of at least 0"},
+		{"loss 110%", replace("rate: 1gbit", "loss: 110%"), "bad.yaml:15:29: topology.link.loss is 110%: want a probability from 0 to 1"},
+		{"zero acceptors", replace("acceptors: 3", "acceptors: 0"), "bad.yaml:11:47: system.roles.acceptors is 0: want at least 1"},
+		{"a rate of fast", replace("rate: 20/s", "rate: fast"), "bad.yaml:19:9: workload.rate is fast: want requests a second"},
+		{"10,000 hosts", replace("acceptors: 3", "acceptors: 10000"), "bad.yaml:11:"},
 		{"not YAML", "\x00\x01\x02 no {[ yaml", "bad.yaml"},
-		{"a bad option", replace("roles:", "options: {window: 0}\n  roles:"), "bad.yaml:12:"},
+		{"a bad option", replace("roles:", "options: {window: 0}\n  roles:"), "bad.yaml:11:21: system.options.window is 0: want"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

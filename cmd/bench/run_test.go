@@ -150,7 +150,7 @@ func TestSIGKILLAtRandomInstantsLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := footprint(t)
 			for i := range kills {
-				after := time.Duration(rand.Int64N(int64(3 * time.Second)))
+				after := time.Duration(rand.Int64N(int64(2 * time.Second)))
 				killRun(t, user, after)
 				if i == kills-1 || i%10 == 9 {
 					expectNothingLeft(t, before)

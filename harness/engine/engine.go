@@ -20,7 +20,7 @@ const (
 	// LinksAuto takes the kernel's qdiscs where they can do what the topology
 	// declares, else the userspace emulator.
 	LinksAuto = "auto"
-	// LinksKernel is the kernel's bridge, tbf and netem.
+	// LinksKernel is the kernel's bridge and netem.
 	LinksKernel = "kernel"
 	// LinksUserspace is the emulator of package link.
 	LinksUserspace = "userspace"

@@ -34,24 +34,16 @@ func ProbeKernel(ctx context.Context) (features KernelFeatures, err error) {
 	if features.Bridge {
 		defer func() { err = errors.Join(err, removeLink(bridge)) }()
 	}
-	attributes := netlink.QdiscAttrs{LinkIndex: veth.Index, Handle: rootHandle, Parent: netlink.HANDLE_ROOT}
-	for _, probe := range []struct {
-		found *bool
-		qdisc netlink.Qdisc
-	}{
-		{&features.Netem, netemQdisc(veth.Index, netemOptions{limit: 1})},
-		{&features.TBF, &netlink.Tbf{QdiscAttrs: attributes, Rate: 1e8, Buffer: 1e6, Limit: 1e6}},
-	} {
-		if err := ctx.Err(); err != nil {
-			return features, fmt.Errorf("probing the kernel: %w", err)
-		}
-		*probe.found, err = exists(netlink.QdiscAdd(probe.qdisc))
-		if *probe.found && err == nil {
-			err = netlink.QdiscDel(probe.qdisc)
-		}
-		if err != nil {
-			return features, fmt.Errorf("probing the kernel: adding and removing %s: %w", probe.qdisc.Type(), err)
-		}
+	if err := ctx.Err(); err != nil {
+		return features, fmt.Errorf("probing the kernel: %w", err)
+	}
+	netem := netemQdisc(veth.Index, netemOptions{limit: 1})
+	features.Netem, err = exists(netlink.QdiscAdd(netem))
+	if features.Netem && err == nil {
+		err = netlink.QdiscDel(netem)
+	}
+	if err != nil {
+		return features, fmt.Errorf("probing the kernel: adding and removing netem: %w", err)
 	}
 	return features, nil
 }

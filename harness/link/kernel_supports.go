@@ -14,14 +14,13 @@ import (
 // userspace emulator can.
 var ErrKernelCannot = errors.New("the kernel can't execute this topology")
 
-// KernelFeatures says which parts the running kernel has.
+// KernelFeatures says which parts the running kernel has. A token bucket (tbf) is
+// not among them: one deep enough for timers that are late lets as much through an
+// idle link at once, and a shallower one cost 15% of a rate of 200 Mbit/s.
+// Netem's rate does neither.
 type KernelFeatures struct {
 	Bridge bool `json:"bridge"`
 	Netem  bool `json:"netem"`
-	// TBF is told for information. Nothing is built of it: a bucket deep enough
-	// for timers that are late lets as much through an idle link at once, and a
-	// shallower one cost 15% of a rate of 200 Mbit/s. Netem's rate does neither.
-	TBF bool `json:"tbf"`
 }
 
 // Limits of what the kernel executor takes on.

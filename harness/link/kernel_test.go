@@ -11,7 +11,7 @@ import (
 	"quorumlab/topologies"
 )
 
-var allFeatures = KernelFeatures{Bridge: true, Netem: true, TBF: true}
+var allFeatures = KernelFeatures{Bridge: true, Netem: true}
 
 func TestKernelSupportsNamesWhatItCannot(t *testing.T) {
 	star := func(p topologies.Parameters) *topologies.Topology { return topologies.Star(3, p) }
@@ -30,15 +30,15 @@ func TestKernelSupportsNamesWhatItCannot(t *testing.T) {
 	}{
 		{"plain", star(topologies.Parameters{}), KernelFeatures{Bridge: true}, ""},
 		{"everything but jitter", star(topologies.Parameters{Delay: 20 * time.Millisecond, Loss: 0.01, RateBPS: 1e6, QueueFrames: 10}), allFeatures, ""},
-		{"no bridge", star(topologies.Parameters{}), KernelFeatures{Netem: true, TBF: true}, "bridge"},
+		{"no bridge", star(topologies.Parameters{}), KernelFeatures{Netem: true}, "bridge"},
 		{"jitter", star(topologies.Parameters{Delay: 1e6, Jitter: 1, JitterDistribution: "uniform"}), allFeatures, "jitter"},
-		{"delay without netem", star(topologies.Parameters{Delay: 1e6}), KernelFeatures{Bridge: true, TBF: true}, "delay"},
-		{"loss without netem", star(topologies.Parameters{Loss: 0.1}), KernelFeatures{Bridge: true, TBF: true}, "loss"},
+		{"delay without netem", star(topologies.Parameters{Delay: 1e6}), KernelFeatures{Bridge: true}, "delay"},
+		{"loss without netem", star(topologies.Parameters{Loss: 0.1}), KernelFeatures{Bridge: true}, "loss"},
 		{"tiny loss", star(topologies.Parameters{Loss: 1e-9}), allFeatures, "loss"},
 		{"delay beyond netem", star(topologies.Parameters{Delay: 5 * time.Minute}), allFeatures, "delay"},
 		{"split microseconds", star(topologies.Parameters{Delay: 1500}), allFeatures, "delay"},
 		{"split bytes", star(topologies.Parameters{RateBPS: 1001}), allFeatures, "rate"},
-		{"a rate without netem", star(topologies.Parameters{RateBPS: 1e9}), KernelFeatures{Bridge: true, TBF: true}, "rate"},
+		{"a rate without netem", star(topologies.Parameters{RateBPS: 1e9}), KernelFeatures{Bridge: true}, "rate"},
 		{"a circle", circle, allFeatures, "tree"},
 		{"two parts", apart, allFeatures, "connected"},
 		{"a host in between", through, allFeatures, "h2"},

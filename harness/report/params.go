@@ -34,8 +34,8 @@ func paramColumns(points []results.Point) []param {
 	params := make([]param, 0, len(sorted))
 	for i, name := range shortNames(sorted) {
 		path := sorted[i]
-		show := compactValue
-		if !distinct(points, path, compactValue) {
+		show := Value
+		if !distinct(points, path, Value) {
 			show = fullValue
 		}
 		numeric := !slices.ContainsFunc(points, func(p results.Point) bool {
@@ -94,9 +94,9 @@ func distinct(points []results.Point, path string, show func(json.RawMessage) st
 	return true
 }
 
-// compactValue shows an object by its values alone, words before quantities:
-// {"max": "250ms", "strategy": "random"} is "random 250ms".
-func compactValue(raw json.RawMessage) string {
+// Value shows the value of a swept field, an object by its values alone, words
+// before quantities: {"max": "250ms", "strategy": "random"} is "random 250ms".
+func Value(raw json.RawMessage) string {
 	var object map[string]any
 	if json.Unmarshal(raw, &object) != nil || object == nil {
 		return fullValue(raw)

@@ -215,8 +215,8 @@ func TestCompactValue(t *testing.T) {
 		{``, "-"},
 	}
 	for _, test := range tests {
-		if got := compactValue(json.RawMessage(test.raw)); got != test.want {
-			t.Errorf("compactValue(%s) = %q, want %q", test.raw, got, test.want)
+		if got := Value(json.RawMessage(test.raw)); got != test.want {
+			t.Errorf("Value(%s) = %q, want %q", test.raw, got, test.want)
 		}
 	}
 }

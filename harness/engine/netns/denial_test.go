@@ -139,7 +139,7 @@ func TestAppArmorTakesPathsLiterally(t *testing.T) {
 
 func TestReadinessOfAKernelWithoutParts(t *testing.T) {
 	rows := readiness(probed{UserspaceError: "no packets"}, true)
-	if !rows[0].OK || rows[1].OK || rows[2].OK || !strings.Contains(rows[2].Reason, "bridge, tbf, netem") {
+	if !rows[0].OK || rows[1].OK || rows[2].OK || !strings.Contains(rows[2].Reason, "bridge, netem") {
 		t.Errorf("rows %+v", rows)
 	}
 	checkMend(t, rows[1].Mend)

@@ -67,7 +67,7 @@ func readiness(p probed, rootless bool) []engine.Readiness {
 	rows := []engine.Readiness{
 		{Name: engineName, OK: true, Reason: "network namespaces can be made, as root"},
 		{Name: userspaceName, OK: true, Reason: "packet sockets work"},
-		{Name: kernelName, OK: true, Reason: "the kernel has bridge, tbf and netem"},
+		{Name: kernelName, OK: true, Reason: "the kernel has bridge and netem"},
 	}
 	if rootless {
 		rows[0].Reason = "network namespaces can be made, without root"
@@ -94,7 +94,7 @@ func missingFeatures(f link.KernelFeatures) []string {
 	for _, part := range []struct {
 		has    bool
 		module string
-	}{{f.Bridge, "bridge"}, {f.TBF, "sch_tbf"}, {f.Netem, "sch_netem"}} {
+	}{{f.Bridge, "bridge"}, {f.Netem, "sch_netem"}} {
 		if !part.has {
 			missing = append(missing, part.module)
 		}

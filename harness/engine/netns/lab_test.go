@@ -214,7 +214,7 @@ func TestBuildNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestLinksAreChosenByWhatTheKernelCan(t *testing.T) {
-	all := link.KernelFeatures{Bridge: true, Netem: true, TBF: true}
+	all := link.KernelFeatures{Bridge: true, Netem: true}
 	none := link.KernelFeatures{Bridge: true}
 	delay := topologies.Parameters{Delay: time.Millisecond}
 	for name, test := range map[string]struct {
