@@ -157,8 +157,16 @@ func planLines(source *experiment.Source, plan []experiment.Trial, engineName, l
 
 func cost(source *experiment.Source, plan []experiment.Trial) string {
 	estimate := source.Estimate()
-	return fmt.Sprintf("%s: %d trials of %d points, about %v and %v of disk", source.Spec.Name,
-		len(plan), len(source.Points), estimate.Time.Round(time.Second), experiment.Bytes(estimate.DiskBytes))
+	return fmt.Sprintf("%s: %s of %s, about %v and %.1f MB of disk", source.Spec.Name,
+		count(len(plan), "trial"), count(len(source.Points), "point"), estimate.Time.Round(time.Second), max(float64(estimate.DiskBytes)/1e6, 0.1))
+}
+
+// count puts a noun after a number.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // PlanLines describe what Run would do, without doing it.

@@ -156,7 +156,7 @@ func (t *trial) probe(ctx context.Context) error {
 
 // probeBudget allows for every host's probes in turn.
 func probeBudget(topology *topologies.Topology) time.Duration {
-	return time.Duration(len(topology.Hosts)) * (2*time.Second + probeCount*probeInterval)
+	return probeTries * time.Duration(len(topology.Hosts)) * (2*time.Second + probeCount*probeInterval)
 }
 
 // start runs the nodes and waits until they are connected and one leads.

@@ -48,25 +48,33 @@ const (
 	mendLookAtEvents = "Read events.jsonl.gz in the trial's folder: it says which ballots were tried."
 )
 
+// asPredicted tells whether a pair's least round trip is what the topology
+// predicts.
+func asPredicted(topology *topologies.Topology, r results.RTT) bool {
+	predicted := time.Duration(r.PredictedNS)
+	tolerance := max(rttTolerance, time.Duration(rttToleranceShare*float64(predicted)))
+	tolerance += 2 * 2 * maxJitter(topology) // two links, there and back
+	return r.Answered > 0 && rttError(r) <= tolerance
+}
+
+func rttError(r results.RTT) time.Duration {
+	return time.Duration(r.LeastNS - r.PredictedNS).Abs()
+}
+
 // judgeRTTs sets the probed round trips against the prediction.
 func judgeRTTs(topology *topologies.Topology, rtts []results.RTT) []results.VoidReason {
 	var worst results.RTT
-	var worstError time.Duration = -1
 	bad := 0
-	jitter := 2 * 2 * maxJitter(topology) // two links, there and back
 	for _, r := range rtts {
 		if r.Answered == 0 {
 			return []results.VoidReason{{Code: voidRTT, Mend: mendBusy,
 				Text: fmt.Sprintf("no probe from %s to %s was answered, of %d", r.From, r.To, r.Sent)}}
 		}
-		predicted := time.Duration(r.PredictedNS)
-		tolerance := max(rttTolerance, time.Duration(rttToleranceShare*float64(predicted))) + jitter
-		off := (time.Duration(r.LeastNS) - predicted).Abs()
-		if off > tolerance {
+		if !asPredicted(topology, r) {
 			bad++
-		}
-		if off > worstError {
-			worst, worstError = r, off
+			if bad == 1 || rttError(r) > rttError(worst) {
+				worst = r
+			}
 		}
 	}
 	if bad == 0 {

@@ -86,7 +86,7 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 	}
 	for _, text := range []string{
 		fmt.Sprintf("by more than %v or %.0f%%", rttTolerance, 100*rttToleranceShare),
-		fmt.Sprintf("the least of %d round trips", probeCount),
+		fmt.Sprintf("the least of %d round trips", probeCount), fmt.Sprintf("after %d more tries of %d", probeTries-1, probeCount),
 		fmt.Sprintf("more than %.0f%% of the frames more than %v after", 100*lateShare, lateAfter),
 		fmt.Sprintf("more than %.0f%% of its requests more than %v after", 100*clientLateShare, clientLateAfter),
 		fmt.Sprintf("within %.0f s", startTimeout.Seconds()),

@@ -163,7 +163,7 @@ func TestEveryShippedExperimentHasAPlan(t *testing.T) {
 	}
 	for _, file := range append(files, more...) {
 		path, _ := filepath.Abs(file)
-		if got := bench(t, t.TempDir(), "plan", path); got.status != exitGood || !strings.Contains(got.stdout, "trials of") {
+		if got := bench(t, t.TempDir(), "plan", path); got.status != exitGood || !strings.Contains(got.stdout, " of disk") {
 			t.Errorf("%s: status %d\n%s%s", file, got.status, got.stdout, got.stderr)
 		}
 	}

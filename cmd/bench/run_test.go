@@ -245,3 +245,23 @@ func marked() []string {
 	}
 	return found
 }
+
+// A timeout shorter than the path: nothing can be answered in time.
+func TestAVoidRunSaysWhyAndWhatToDoAndKeepsItsData(t *testing.T) {
+	needNetns(t)
+	dir := t.TempDir()
+	got := bench(t, dir, append([]string{"run", shipped(t, "quickstart.yaml"), "--out", "run", "--repeat", "1", "--set", "workload.timeout=100ms"}, short...)...)
+	if got.status != exitVoid {
+		t.Errorf("exit status %d, want 3", got.status)
+	}
+	for _, text := range []string{"VOID", "none of the 20 requests", "to mend it:", "run"} {
+		if !strings.Contains(got.stdout, text) {
+			t.Errorf("the table lacks %q:\n%s", text, got.stdout)
+		}
+	}
+	again := bench(t, dir, "report", "run")
+	if again.status != exitVoid || again.stdout != got.stdout {
+		t.Errorf("bench report: status %d\n%s", again.status, again.stdout)
+	}
+	expectFiles(t, filepath.Join(dir, "run"), "trials/0001/requests.csv.gz", "trials/0001/verdict.json")
+}

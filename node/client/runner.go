@@ -108,7 +108,7 @@ func (r *Runner) Deliver(inputs []consensus.Input) {
 	r.received.Reset()
 }
 
-// Sent, Answered and TimedOut so far, for the node's status.
+// Status counts what was sent, answered and timed out so far.
 func (r *Runner) Status() consensus.Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
