@@ -1,7 +1,6 @@
 # Everything is built and tested from here; `make help` lists the targets.
 export CGO_ENABLED := 0
 GO ?= go
-GENERATED_FILES := \.pb\.go$$
 
 .PHONY: help build run test race lint bench generate clean
 

@@ -16,7 +16,7 @@ import (
 // drain waits until the live replicas have reached one slot, then compares
 // their states.
 func (t *trial) drain(ctx context.Context) error {
-	limit := min(time.Duration(t.spec.Phases.Drain), 10*time.Second)
+	limit := time.Duration(t.spec.Phases.Drain)
 	began := time.Now()
 	for {
 		statuses, err := t.statuses(ctx)
@@ -96,11 +96,13 @@ func (t *trial) note(statuses map[string]control.Status) {
 
 // collect ends the processes and gathers what they and the links recorded.
 func (t *trial) collect(ctx context.Context) error {
-	linkReport, err := t.lab.Report(ctx)
+	reporting, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
+	defer cancel()
+	linkReport, err := t.lab.Report(reporting)
 	if err != nil {
 		return err
 	}
-	t.void(judgeLinks(linkReport)...)
+	t.void(judgeLinks(linkReport, meanPathDelay(t.evidence.RTTs))...)
 	if t.evidence.Report, err = json.Marshal(linkReport); err != nil {
 		return err
 	}
@@ -149,12 +151,17 @@ func (t *trial) stop() {
 	for _, s := range all {
 		s.process.Stdin().Close()
 	}
-	deadline := time.After(stopTimeout)
+	patience, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
 	for name, s := range all {
 		select {
 		case <-s.process.Done():
-		case <-deadline:
-			return // Close ends the rest
+		case <-patience.Done():
+			select {
+			case <-s.process.Done():
+			default:
+				continue // Close ends it
+			}
 		}
 		data, err := json.MarshalIndent(s.process.Exit(), "", "  ")
 		if err == nil && !strings.HasPrefix(name, "echo-") {

@@ -31,7 +31,10 @@ func (t *trial) load(ctx context.Context) error {
 		}
 		load := t.loadOf(i, len(clients))
 		load.StartNS = start + int64(offset)
-		if _, err := t.nodes[name].call(ctx, control.Command{Command: control.CommandLoad, Load: &load}); err != nil {
+		ordering, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
+		_, err = t.nodes[name].call(ordering, control.Command{Command: control.CommandLoad, Load: &load})
+		cancel()
+		if err != nil {
 			return err
 		}
 	}
@@ -50,11 +53,6 @@ func (t *trial) load(ctx context.Context) error {
 	for _, text := range unfinished {
 		if text != "" {
 			t.void(results.VoidReason{Code: voidUnfinished, Text: text, Mend: mendReadLog})
-		}
-	}
-	for _, name := range t.order {
-		if t.hasEnded(name) {
-			t.noteEnded(name)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"quorumlab/harness/engine"
 	"quorumlab/node/control"
+	"quorumlab/node/echo"
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
@@ -101,21 +102,33 @@ func pairsToProbe(topology *topologies.Topology, seed uint64) ([]results.RTT, er
 			if paths[i][k] == nil || paths[k][i] == nil {
 				return nil, fmt.Errorf("topology: %s and %s can't reach each other", from.Name, to.Name)
 			}
-			predicted := topology.Delay(paths[i][k]) + topology.Delay(paths[k][i])
+			predicted := probeTime(topology, paths[i][k]) + probeTime(topology, paths[k][i])
 			rtts = append(rtts, results.RTT{From: from.Name, To: to.Name, PredictedNS: int64(predicted)})
 		}
 	}
 	return rtts, nil
 }
 
+// probeTime is how long a probe takes over a path: the delays, and its
+// serialisation on each link.
+func probeTime(topology *topologies.Topology, path []topologies.Hop) time.Duration {
+	sum := topology.Delay(path)
+	for _, hop := range path {
+		if rate := topology.Parameters(hop).RateBPS; rate > 0 {
+			sum += time.Duration(echo.FrameBytes * 8 * int64(time.Second) / rate)
+		}
+	}
+	return sum
+}
+
 // probeFrom sends one host's probes and notes the least round trips.
-func probeFrom(ctx context.Context, echo *session, pairs []*results.RTT, addresses map[string]string) error {
+func probeFrom(ctx context.Context, prober *session, pairs []*results.RTT, addresses map[string]string) error {
 	order := &control.Probe{Count: probeCount, IntervalNS: int64(probeInterval), TimeoutNS: int64(time.Second)}
 	for _, pair := range pairs {
 		order.Peers = append(order.Peers, control.Peer{Name: pair.To, Address: addresses[pair.To]})
 		order.TimeoutNS = max(order.TimeoutNS, pair.PredictedNS+int64(time.Second))
 	}
-	line, err := echo.call(ctx, control.Command{Command: control.CommandProbe, Probe: order})
+	line, err := prober.call(ctx, control.Command{Command: control.CommandProbe, Probe: order})
 	if err != nil {
 		return err
 	}

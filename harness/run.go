@@ -73,11 +73,7 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 	if err != nil {
 		return nil, nil, err
 	}
-	dir := options.Dir
-	if dir == "" {
-		dir = results.DefaultDir(resultsParent, source.Spec.Name, manifest.StartedAt)
-	}
-	folder, err := results.Create(dir, manifest)
+	folder, err := createFolder(options.Dir, manifest)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,6 +83,20 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 		return folder, nil, errors.Join(stopped, err)
 	}
 	return folder, summary, stopped
+}
+
+// createFolder makes the run folder; without a name for it, a new one below
+// results/runs, whoever else makes one there at the same time.
+func createFolder(dir string, manifest results.Manifest) (*results.Folder, error) {
+	if dir != "" {
+		return results.Create(dir, manifest)
+	}
+	for tries := 0; ; tries++ {
+		folder, err := results.Create(results.DefaultDir(resultsParent, manifest.Experiment, manifest.StartedAt), manifest)
+		if !errors.Is(err, results.ErrExists) || tries == 100 {
+			return folder, err
+		}
+	}
 }
 
 // Summarise derives the summary of a run folder again and writes it there.
@@ -105,7 +115,7 @@ func runTrials(ctx context.Context, source *experiment.Source, folder *results.F
 		spec := planned.Point.Spec
 		t := &trial{
 			planned: folder.Manifest().Plan[i], spec: spec, cluster: spec.Cluster(planned.Seed), topology: spec.Network(),
-			folder: folder, engine: chosen, links: links, node: node, progress: progress,
+			folder: folder, engine: chosen, links: links, linksWhy: folder.Manifest().LinksReason, node: node, progress: progress,
 		}
 		progress.TrialStart(planned.Number, len(plan), describeTrial(planned))
 		verdict, err := t.run(ctx)
@@ -190,7 +200,12 @@ func chooseEngine(ctx context.Context, name string) (engine.Engine, string, erro
 	if !ok {
 		return nil, "", fmt.Errorf("%w: %s isn't built into this program, which has %v", ErrUnavailable, name, engine.Names())
 	}
-	rows := chosen.Check(ctx)
+	checking, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the engine's check took too long"))
+	defer cancel()
+	rows := chosen.Check(checking)
+	if ctx.Err() != nil {
+		return nil, "", context.Cause(ctx)
+	}
 	if len(rows) > 0 && !rows[0].OK {
 		return nil, "", &Unavailable{Readiness: rows[0]}
 	}
@@ -216,13 +231,16 @@ func (u *Unavailable) Error() string {
 func (u *Unavailable) Unwrap() error { return ErrUnavailable }
 
 // chooseLinks decides once for the whole run which executor shapes the links,
-// by building the smallest lab with the links of the first point.
+// by building the points' labs until one needs the emulator: a run never mixes
+// executors.
 func chooseLinks(ctx context.Context, chosen engine.Engine, source *experiment.Source, links, node string) (executor, reason string, err error) {
 	discard, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return "", "", err
 	}
 	defer discard.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(len(source.Points))*startTimeout, errors.New("building the labs took too long"))
+	defer cancel()
 	for _, point := range source.Points {
 		lab, err := chosen.Build(ctx, engine.Blueprint{
 			Topology: point.Spec.Network(), Links: links, Seed: source.Spec.Seed,
@@ -236,7 +254,7 @@ func chooseLinks(ctx context.Context, chosen engine.Engine, source *experiment.S
 			return "", "", err
 		}
 		if executor == engine.LinksUserspace {
-			break // one point that needs it decides for all: a run never mixes executors
+			break
 		}
 	}
 	return executor, reason, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"quorumlab/harness/engine"
 	"quorumlab/node/control"
@@ -85,12 +86,7 @@ func (s *session) greet(ctx context.Context) (control.Hello, error) {
 		}
 		return hello, nil
 	case <-s.finished:
-		select {
-		case <-s.process.Done():
-		case <-ctx.Done():
-			return control.Hello{}, fmt.Errorf("%s closed its control channel: %w", s.process.Name(), context.Cause(ctx))
-		}
-		return control.Hello{}, fmt.Errorf("%s did not start: %s", s.process.Name(), describeExit(s.process.Exit()))
+		return control.Hello{}, fmt.Errorf("%s did not start: %s", s.process.Name(), s.howEnded())
 	case <-ctx.Done():
 		return control.Hello{}, fmt.Errorf("%s did not report that it listens: %w", s.process.Name(), context.Cause(ctx))
 	}
@@ -109,7 +105,11 @@ func (s *session) call(ctx context.Context, command control.Command) (control.Li
 	}
 	s.mu.Unlock()
 	if err != nil {
-		return control.Line{}, fmt.Errorf("%s: sending the command %s: %w", s.process.Name(), command.Command, err)
+		s.mu.Lock()
+		delete(s.pending, command.ID)
+		s.mu.Unlock()
+		// Its standard input is gone, and so is the process, or will be.
+		return control.Line{}, fmt.Errorf("%s: sending the command %s: %w: %w", s.process.Name(), command.Command, errEnded, err)
 	}
 	select {
 	case line := <-answer:
@@ -132,6 +132,20 @@ func (s *session) checked(command control.Command, line control.Line) (control.L
 		return line, fmt.Errorf("%s: %s: %s", s.process.Name(), command.Command, line.Error)
 	}
 	return line, nil
+}
+
+// exitTimeout is how long a process may take to end once it has closed its
+// control channel.
+const exitTimeout = 2 * time.Second
+
+// howEnded says how a process ended that has closed its control channel.
+func (s *session) howEnded() string {
+	select {
+	case <-s.process.Done():
+		return describeExit(s.process.Exit())
+	case <-time.After(exitTimeout):
+		return "it closed its control channel and lives on"
+	}
 }
 
 // status asks where the process stands.

@@ -25,6 +25,8 @@ const (
 	// leaderTimeout bounds the wait for a process that leads; leaders that duel
 	// may have none for long, so the load starts all the same.
 	leaderTimeout = 10 * time.Second
+	// answerTimeout is how long a process may take to answer a command.
+	answerTimeout = 5 * time.Second
 	// loadLead is the time between giving clients their load and its start.
 	loadLead = 200 * time.Millisecond
 	// stopTimeout is how long processes may take to end when asked to.
@@ -47,6 +49,8 @@ type trial struct {
 	progress report.Progress
 
 	lab      engine.Lab
+	labLog   *os.File
+	linksWhy string
 	echoes   map[string]*session
 	nodes    map[string]*session
 	order    []string
@@ -68,6 +72,7 @@ func (t *trial) run(ctx context.Context) (results.Verdict, error) {
 	if err := t.build(ctx); err != nil {
 		return t.verdict, err
 	}
+	defer t.labLog.Close()
 	defer t.lab.Close()
 	t.verdict.PredictedNS = t.predict()
 	steps := []struct {
@@ -103,7 +108,7 @@ func (t *trial) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	t.labLog = log // the lab writes to it as long as it lives
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	t.lab, err = t.engine.Build(ctx, engine.Blueprint{
@@ -111,9 +116,11 @@ func (t *trial) build(ctx context.Context) error {
 		CongestionControl: congestionControl, NodeBinary: t.node, Log: log,
 	})
 	if err != nil {
+		log.Close()
 		return fmt.Errorf("trial %d: building the lab: %w", t.planned.Trial, err)
 	}
-	t.evidence.Executor, t.evidence.Reason = t.lab.Links()
+	t.evidence.Executor, _ = t.lab.Links()
+	t.evidence.Reason = t.linksWhy
 	return nil
 }
 
@@ -228,40 +235,37 @@ func (t *trial) awaitReady(ctx context.Context) error {
 	}
 }
 
-// statuses asks every live node where it stands; one that has ended is noted
-// as a reason to void, once.
+// statuses asks every live node where it stands; one that has ended, or doesn't
+// answer, is noted as a reason to void, once.
 func (t *trial) statuses(ctx context.Context) (map[string]control.Status, error) {
 	statuses := map[string]control.Status{}
 	for _, name := range t.order {
-		asking, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("%s has not answered for %v", name, startTimeout))
+		asking, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
 		status, err := t.nodes[name].status(asking)
 		cancel()
-		if errors.Is(err, errEnded) || t.hasEnded(name) {
+		switch {
+		case err == nil:
+			statuses[name] = status
+		case errors.Is(err, errEnded):
 			t.noteEnded(name)
-			continue
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		default:
+			t.noteOnce(results.VoidReason{Code: voidSilent, Text: err.Error(), Mend: mendReadLog})
 		}
-		if err != nil {
-			return nil, err
-		}
-		statuses[name] = status
 	}
 	return statuses, nil
 }
 
-func (t *trial) hasEnded(name string) bool {
-	select {
-	case <-t.nodes[name].process.Done():
-		return true
-	default:
-		return false
-	}
+func (t *trial) noteEnded(name string) {
+	t.noteOnce(results.VoidReason{Code: voidEnded, Mend: mendReadLog,
+		Text: fmt.Sprintf("%s ended before the trial was over: %s", name, t.nodes[name].howEnded())})
 }
 
-func (t *trial) noteEnded(name string) {
-	text := fmt.Sprintf("%s ended before the trial was over: %s", name, describeExit(t.nodes[name].process.Exit()))
-	known := slices.ContainsFunc(t.verdict.Reasons, func(r results.VoidReason) bool { return r.Text == text })
-	if !known {
-		t.void(results.VoidReason{Code: voidEnded, Text: text, Mend: mendReadLog})
+// noteOnce voids the trial for a reason that may be met again and again.
+func (t *trial) noteOnce(reason results.VoidReason) {
+	if !slices.Contains(t.verdict.Reasons, reason) {
+		t.void(reason)
 	}
 }
 

@@ -17,16 +17,16 @@ const (
 	// that is more.
 	rttTolerance      = time.Millisecond
 	rttToleranceShare = 0.02
-	// A frame is late if the emulator sent it more than lateAfter past its
-	// deadline; more than lateShare of a trial's frames voids it.
-	lateAfter = time.Millisecond
-	lateShare = 0.02
+	// The emulator may send frames later than their deadline by latenessMean on
+	// average, or by latenessShare of the mean path's delay if that is more.
+	latenessMean  = 250 * time.Microsecond
+	latenessShare = 0.01
 	// A client fell behind if more than clientLateShare of its requests were
 	// sent more than clientLateAfter past their intended time. That doesn't
 	// void the trial, since latency counts from the intended time; throughput
 	// is then a lower bound.
 	clientLateAfter = 2 * time.Millisecond
-	clientLateShare = 0.05
+	clientLateShare = 0.25
 )
 
 // Codes of void reasons.
@@ -35,6 +35,7 @@ const (
 	voidLate         = "late_frames"
 	voidDrops        = "emulator_drops"
 	voidEnded        = "node_ended"
+	voidSilent       = "node_silent"
 	voidUnconnected  = "not_connected"
 	voidDrain        = "drain"
 	voidAgreement    = "agreement"
@@ -102,29 +103,37 @@ func maxJitter(topology *topologies.Topology) time.Duration {
 	return most
 }
 
-// judgeLinks looks at what the emulator says of itself.
-func judgeLinks(report engine.LinkReport) []results.VoidReason {
+// judgeLinks looks at what the emulator says of itself; pathDelay is the mean
+// delay of the paths between hosts.
+func judgeLinks(report engine.LinkReport, pathDelay time.Duration) []results.VoidReason {
 	var reasons []results.VoidReason
-	total, late := countLate(report)
-	if share := float64(late) / float64(max(total, 1)); share > lateShare {
+	allowed := max(latenessMean, time.Duration(latenessShare*float64(pathDelay)))
+	if mean := meanLateness(report); mean > allowed {
 		reasons = append(reasons, results.VoidReason{Code: voidLate, Mend: mendBusy, Text: fmt.Sprintf(
-			"the emulator was late by more than %v for %.1f%% of %d frames, %.0f%% are allowed: the machine is too busy",
-			lateAfter, 100*share, total, 100*lateShare)})
+			"the emulator sent frames late by %v on average, %v is allowed: the machine is too busy",
+			mean.Round(time.Microsecond), allowed)})
 	}
 	if report.EmulatorDrops > 0 {
 		reasons = append(reasons, results.VoidReason{Code: voidDrops, Mend: mendBusy, Text: fmt.Sprintf(
-			"the emulator lost %d frames that the links would have carried", report.EmulatorDrops)})
+			"the emulator lost %d frames that the links would have carried: %v", report.EmulatorDrops, report.EmulatorDropCauses)})
 	}
 	return reasons
 }
 
-// countLate counts the emulated frames, and those of them that were late.
-func countLate(report engine.LinkReport) (total, late uint64) {
+// meanLateness is over all frames that the emulator sent; 0 if it sent none.
+func meanLateness(report engine.LinkReport) time.Duration {
+	var frames uint64
 	for _, bucket := range report.Lateness {
-		total += bucket.Frames
-		if bucket.UpToNS == 0 || bucket.UpToNS > int64(lateAfter) {
-			late += bucket.Frames
-		}
+		frames += bucket.Frames
 	}
-	return total, late
+	return time.Duration(report.LatenessTotalNS / int64(max(frames, 1)))
+}
+
+// meanPathDelay is the mean one-way delay of the probed pairs.
+func meanPathDelay(rtts []results.RTT) time.Duration {
+	var sum int64
+	for _, r := range rtts {
+		sum += r.PredictedNS / 2
+	}
+	return time.Duration(sum / int64(max(len(rtts), 1)))
 }

@@ -51,25 +51,27 @@ func TestARoundTripOtherThanDeclaredVoidsTheTrial(t *testing.T) {
 }
 
 func TestLateAndLostFramesVoidTheTrial(t *testing.T) {
-	report := func(late, total, drops uint64) engine.LinkReport {
-		return engine.LinkReport{EmulatorDrops: drops, Lateness: []engine.LatenessBucket{
-			{UpToNS: int64(lateAfter), Frames: total - late}, {UpToNS: 0, Frames: late},
-		}}
+	report := func(meanUS, drops uint64) engine.LinkReport {
+		return engine.LinkReport{EmulatorDrops: drops, LatenessTotalNS: int64(meanUS * 1000 * 1000),
+			Lateness: []engine.LatenessBucket{{UpToNS: 1e6, Frames: 990}, {UpToNS: 0, Frames: 10}}}
 	}
 	for _, c := range []struct {
 		name   string
 		report engine.LinkReport
+		path   time.Duration
 		want   string
 	}{
-		{"on time", report(0, 1000, 0), "[]"},
-		{"a few late", report(20, 1000, 0), "[]"},
-		{"too many late", report(21, 1000, 0), "[late_frames]"},
-		{"one lost", report(0, 1000, 1), "[emulator_drops]"},
-		{"both", report(500, 1000, 9), "[late_frames emulator_drops]"},
-		{"kernel links", engine.LinkReport{}, "[]"},
+		{"on time", report(50, 0), 0, "[]"},
+		{"just allowed", report(250, 0), 0, "[]"},
+		{"too late", report(251, 0), 0, "[late_frames]"},
+		{"allowed on a long path", report(400, 0), 40 * time.Millisecond, "[]"},
+		{"too late on a long path", report(401, 0), 40 * time.Millisecond, "[late_frames]"},
+		{"one lost", report(0, 1), 0, "[emulator_drops]"},
+		{"both", report(900, 9), 0, "[late_frames emulator_drops]"},
+		{"kernel links", engine.LinkReport{}, 0, "[]"},
 	} {
 		var codes []string
-		for _, r := range judgeLinks(c.report) {
+		for _, r := range judgeLinks(c.report, c.path) {
 			codes = append(codes, r.Code)
 		}
 		if got := fmt.Sprint(codes); got != c.want {
@@ -87,10 +89,10 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 	for _, text := range []string{
 		fmt.Sprintf("by more than %v or %.0f%%", rttTolerance, 100*rttToleranceShare),
 		fmt.Sprintf("the least of %d round trips", probeCount), fmt.Sprintf("after %d more tries of %d", probeTries-1, probeCount),
-		fmt.Sprintf("more than %.0f%% of the frames more than %v after", 100*lateShare, lateAfter),
+		fmt.Sprintf("more than %v late on average, or %.0f%% of the mean path's delay", latenessMean, 100*latenessShare),
 		fmt.Sprintf("more than %.0f%% of its requests more than %v after", 100*clientLateShare, clientLateAfter),
 		fmt.Sprintf("within %.0f s", startTimeout.Seconds()),
-		"`" + voidRTT + "`", "`" + voidLate + "`", "`" + voidDrops + "`", "`" + voidEnded + "`", "`" + voidUnconnected + "`",
+		"`" + voidRTT + "`", "`" + voidLate + "`", "`" + voidDrops + "`", "`" + voidEnded + "`", "`" + voidSilent + "`", fmt.Sprintf("a command for %.0f s", answerTimeout.Seconds()), "`" + voidUnconnected + "`",
 		"`" + voidDrain + "`", "`" + voidAgreement + "`", "`" + voidControl + "`", "`" + voidUnanswered + "`", "`" + voidUnfinished + "`",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(string(page)), " "), text) {

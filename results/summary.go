@@ -64,7 +64,8 @@ type Latency struct {
 	Max        *float64    `json:"max"`
 }
 
-// Throughput is in answered requests a second of the measured phase.
+// Throughput is in responses a second: the first answers that came within the
+// measured phase, whenever their requests were due, over its length.
 type Throughput struct {
 	Trials     int         `json:"n_trials"`
 	Offered    float64     `json:"offered"`

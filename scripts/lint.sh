@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 GO="${GO:-go}"
-unformatted=$(git ls-files --cached --others --exclude-standard '*.go' | grep -v '\.pb\.go$' | xargs gofmt -l)
+files=$(git ls-files --cached --others --exclude-standard '*.go')
+unformatted=$(printf '%s\n' "$files" | grep -v '\.pb\.go$' | xargs gofmt -l)
 if [ -n "$unformatted" ]; then
     printf 'not gofmt-clean:\n%s\n' "$unformatted" >&2
     exit 1

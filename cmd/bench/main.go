@@ -118,7 +118,7 @@ launches the nodes, drives the load, and reports latency and throughput with
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(stdout, stderr), newPlan(stdout), newReport(stdout), newDoctor(stdout), newInit(stdout), newVersion(stdout))
+	root.AddCommand(newRun(stdout, stderr), newPlan(stdout), newReport(stdout, stderr), newDoctor(stdout), newInit(stdout), newVersion(stdout))
 	for _, command := range root.Commands() {
 		command.Args = asUsage(command.Args)
 	}

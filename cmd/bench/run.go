@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"quorumlab/harness"
 	"quorumlab/harness/engine"
 	"quorumlab/harness/experiment"
+	"quorumlab/harness/link"
 	"quorumlab/harness/report"
 	"quorumlab/results"
 )
@@ -101,7 +103,7 @@ Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
 
 // finish prints what there is of a run and chooses how the program ends.
 func finish(folder *results.Folder, summary *results.Summary, stopped error, asJSON bool, stdout io.Writer) error {
-	if errors.Is(stopped, os.ErrExist) || errors.Is(stopped, results.ErrExists) {
+	if folder == nil && (errors.Is(stopped, results.ErrExists) || errors.Is(stopped, syscall.ENOTDIR) || errors.Is(stopped, link.ErrKernelCannot)) {
 		return usageError{stopped}
 	}
 	if summary == nil || stopped != nil && !errors.Is(stopped, errInterrupted) && !errors.Is(stopped, context.Canceled) && !anyTrial(summary) {
@@ -165,7 +167,7 @@ func newPlan(stdout io.Writer) *cobra.Command {
 	return cmd
 }
 
-func newReport(stdout io.Writer) *cobra.Command {
+func newReport(stdout, stderr io.Writer) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "report DIR",
@@ -178,8 +180,11 @@ func newReport(stdout io.Writer) *cobra.Command {
 				return usageError{err}
 			}
 			summary, err := harness.Summarise(folder)
-			if err != nil {
+			if summary == nil {
 				return err
+			}
+			if err != nil { // somebody else's folder, perhaps: what can be seen is shown
+				fmt.Fprintf(stderr, "bench: the summary was not written: %v\n", err)
 			}
 			if err := show(folder, summary, asJSON, stdout); err != nil {
 				return err

@@ -149,19 +149,24 @@ func TestSIGKILLAtRandomInstantsLeavesNothing(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			before := footprint(t)
+			most := 0
 			for i := range kills {
 				after := time.Duration(rand.Int64N(int64(2 * time.Second)))
-				killRun(t, user, after)
+				most = max(most, killRun(t, user, after))
 				if i == kills-1 || i%10 == 9 {
 					expectNothingLeft(t, before)
 				}
+			}
+			if most < 10 {
+				t.Errorf("at most %d processes of a run were seen: the labs were not up", most)
 			}
 		})
 	}
 }
 
-// killRun starts a run and kills its controller after a while.
-func killRun(t *testing.T, user *syscall.Credential, after time.Duration) {
+// killRun starts a run and kills its controller after a while; it returns how
+// many processes of the run there were.
+func killRun(t *testing.T, user *syscall.Credential, after time.Duration) (processes int) {
 	t.Helper()
 	dir := t.TempDir()
 	makeReachable(t, dir)
@@ -181,10 +186,13 @@ func killRun(t *testing.T, user *syscall.Credential, after time.Duration) {
 		t.Fatal(err)
 	}
 	time.Sleep(after)
-	if err := cmd.Process.Kill(); err != nil {
-		t.Errorf("the run had ended before it was killed: %v", err)
-	}
+	seen := len(marked())
+	_ = cmd.Process.Kill() // an error shows in how it ended
 	_ = cmd.Wait()
+	if how := cmd.ProcessState.Sys().(syscall.WaitStatus); !how.Signaled() || how.Signal() != syscall.SIGKILL {
+		t.Errorf("the run ended by itself (%v) before it was killed", cmd.ProcessState)
+	}
+	return seen
 }
 
 // makeReachable lets every user work in a test's folder.

@@ -125,9 +125,17 @@ type LinkReport struct {
 	// Lateness counts frames by how much later than its deadline the emulator
 	// sent them; nil where the kernel executes the links.
 	Lateness []LatenessBucket `json:"lateness,omitempty"`
+	// LatenessTotalNS sums the lateness of these frames.
+	LatenessTotalNS int64 `json:"lateness_total_ns,omitempty"`
 	// EmulatorDrops counts frames that were lost but not by declaration: the
 	// emulator's socket overflowed or refused them.
 	EmulatorDrops uint64 `json:"emulator_drops"`
+	// EmulatorDropCauses are their causes, by name; those that didn't occur are
+	// left out.
+	EmulatorDropCauses map[string]uint64 `json:"emulator_drop_causes,omitempty"`
+	// Emulator says what the emulator was granted: its scheduling and its
+	// receive buffer.
+	Emulator string `json:"emulator,omitempty"`
 }
 
 // DirectionReport counts the frames of one direction of a link.

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"quorumlab/node/consensus"
+	"quorumlab/node/control"
 	"quorumlab/topologies"
 )
 
@@ -355,6 +356,12 @@ func (c checker) mix() error {
 	return nil
 }
 
+// needsKeys tells whether the load begins by creating the keys.
+func (c checker) needsKeys() bool {
+	mix := c.spec.Workload.Mix
+	return mix["update"] > 0 || mix["read"] > 0 || mix["remove"] > 0
+}
+
 func (c checker) phases() error {
 	p := c.spec.Phases
 	for _, phase := range []struct {
@@ -370,6 +377,10 @@ func (c checker) phases() error {
 	}
 	if p.Measure == 0 {
 		return c.bad(p.Measure, "a duration above 0, such as 60s", "phases.measure")
+	}
+	if creating := Duration(c.spec.Workload.Keys) * Duration(control.CreateInterval); c.needsKeys() && creating > p.Warmup {
+		return c.say(fmt.Sprintf("phases.warmup is %s, too short to create %d keys, one each %v", p.Warmup, c.spec.Workload.Keys, control.CreateInterval),
+			"at least "+creating.String()+", or fewer workload.keys", "phases.warmup", "workload.keys")
 	}
 	interval := float64(time.Second) / float64(c.spec.Workload.Rate)
 	if float64(p.Measure) < interval {

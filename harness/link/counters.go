@@ -19,6 +19,8 @@ type directionCounters struct {
 type counters struct {
 	directions []directionCounters
 	lateness   [len(latenessBoundsNS) + 1]uint64
+	// latenessTotalNS sums what lateness counts.
+	latenessTotalNS int64
 
 	receiveDrops, sendFailures, memoryDrops, segmentDrops, strays uint64
 	// interfaceDrops are sends that failed for want of room at the interface.
@@ -41,6 +43,7 @@ func (c *counters) transmitted(direction uint32, bytes int, verdict Verdict) {
 
 // sent counts a frame that left so much after its deadline.
 func (c *counters) sent(latenessNS int64) {
+	c.latenessTotalNS += max(latenessNS, 0)
 	for i, bound := range latenessBoundsNS {
 		if latenessNS <= bound {
 			c.lateness[i]++
@@ -67,6 +70,18 @@ func (c *counters) report(t *topologies.Topology) EmulatorReport {
 		Strays:       c.strays,
 	}
 	r.EmulatorDrops = r.ReceiveDrops + r.SendFailures + r.MemoryDrops + r.SegmentDrops
+	r.LatenessTotalNS = c.latenessTotalNS
+	for cause, frames := range map[string]uint64{
+		"receive buffer full": c.receiveDrops, "send failed": c.sendFailures,
+		"memory": c.memoryDrops, "unsegmented": c.segmentDrops,
+	} {
+		if frames > 0 {
+			if r.EmulatorDropCauses == nil {
+				r.EmulatorDropCauses = map[string]uint64{}
+			}
+			r.EmulatorDropCauses[cause] = frames
+		}
+	}
 	r.Directions = namedDirections(t)
 	for i, d := range c.directions {
 		named := &r.Directions[i]

@@ -45,10 +45,13 @@ func (s *sample) addTrial(verdict results.Verdict, rows iter.Seq2[results.Row, e
 	}
 	// A sum of whole nanoseconds doesn't depend on the order of the rows; it
 	// overflows after 292 years of latency.
-	var sumNS, answered int64
+	var sumNS, answered, responses int64
 	for row, err := range rows {
 		if err != nil {
 			return fmt.Errorf("trial %d: %w", verdict.Trial, err)
+		}
+		if row.Outcome != results.OutcomeTimeout && row.DoneNS >= verdict.MeasureStartNS && row.DoneNS < verdict.MeasureEndNS {
+			responses++
 		}
 		if row.IntendedNS < verdict.MeasureStartNS || row.IntendedNS >= verdict.MeasureEndNS {
 			continue
@@ -78,7 +81,7 @@ func (s *sample) addTrial(verdict results.Verdict, rows iter.Seq2[results.Row, e
 	if answered > 0 {
 		s.meansMS = append(s.meansMS, float64(sumNS)/float64(answered)/1e6)
 	}
-	s.throughputsRPS = append(s.throughputsRPS, float64(answered)/(float64(lengthNS)/1e9))
+	s.throughputsRPS = append(s.throughputsRPS, float64(responses)/(float64(lengthNS)/1e9))
 	s.offeredRPS = append(s.offeredRPS, verdict.OfferedRPS)
 	return nil
 }

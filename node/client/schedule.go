@@ -20,9 +20,6 @@ import (
 	"quorumlab/node/kv"
 )
 
-// createInterval separates the creations of keys with which a load begins.
-const createInterval = time.Millisecond
-
 // Due is a request of the schedule.
 type Due struct {
 	// At is when the request is due, from the start of the load.
@@ -118,7 +115,7 @@ func (s *Schedule) Next() (due Due, ok bool) {
 	if s.load.Arrivals == "fixed" {
 		mixAt = time.Duration(math.Round(float64(s.mixed) / s.load.RateRPS * 1e9))
 	}
-	createAt := time.Duration(s.created) * createInterval
+	createAt := time.Duration(s.created) * control.CreateInterval
 	if s.created < s.creates && createAt <= mixAt && createAt < time.Duration(s.load.DurationNS) {
 		s.created++
 		s.sequence++

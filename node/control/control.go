@@ -5,7 +5,11 @@
 // is dropped and counted.
 package control
 
-import "quorumlab/node/consensus"
+import (
+	"time"
+
+	"quorumlab/node/consensus"
+)
 
 // Version is the version of the language.
 const Version = 1
@@ -118,6 +122,10 @@ type Load struct {
 	Seed       uint64 `json:"seed"`
 }
 
+// CreateInterval separates the creations of keys with which a load begins whose
+// mix needs them.
+const CreateInterval = time.Millisecond
+
 // Progress is how far a load has come.
 type Progress struct {
 	Sent     uint64 `json:"sent"`
@@ -133,8 +141,8 @@ type Progress struct {
 // Probe asks for round trips to other hosts.
 type Probe struct {
 	Peers []Peer `json:"peers"`
-	// Count is the number of probes a peer, IntervalNS the time from one round
-	// (a probe to each peer) to the next, TimeoutNS how long to await the last.
+	// Count is the number of probes a peer, IntervalNS the time that one round
+	// (a probe to each peer) takes, TimeoutNS how long to await the last.
 	Count      int   `json:"count"`
 	IntervalNS int64 `json:"interval_ns"`
 	TimeoutNS  int64 `json:"timeout_ns"`

@@ -51,8 +51,12 @@ func Serve(ctx context.Context, address string, ready func()) error {
 // probeBytes is the size of a probe: a nonce, the peer's index, the round.
 const probeBytes = 16
 
-// Probe measures round trips to the peers: in each round one probe to each, the
-// rounds an interval apart. Probes that aren't answered in time are missing
+// FrameBytes is the size of a probe on a link: with the headers of UDP, IP and
+// Ethernet.
+const FrameBytes = probeBytes + 8 + 20 + 14
+
+// Probe measures round trips to the peers: in each round one probe to each, all
+// of it spread over an interval. Probes that aren't answered in time are missing
 // from the result.
 func Probe(ctx context.Context, order control.Probe) (control.Probed, error) {
 	p, err := newProber(order)
@@ -65,9 +69,9 @@ func Probe(ctx context.Context, order control.Probe) (control.Probed, error) {
 	receiving.Go(p.receive)
 	for round := range order.Count {
 		if round > 0 {
-			p.pause(ctx, time.Duration(order.IntervalNS))
+			p.pause(ctx, time.Duration(order.IntervalNS)/time.Duration(len(p.peers)+1))
 		}
-		p.round(round)
+		p.round(ctx, round)
 	}
 	select {
 	case <-p.complete:
@@ -131,9 +135,15 @@ func (p *prober) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (p *prober) round(round int) {
+// round sends a probe to each peer, spread over the interval so that they don't
+// queue behind each other.
+func (p *prober) round(ctx context.Context, round int) {
 	packet := make([]byte, probeBytes)
+	gap := time.Duration(p.order.IntervalNS) / time.Duration(len(p.peers)+1)
 	for i, peer := range p.peers {
+		if i > 0 {
+			p.pause(ctx, gap)
+		}
 		binary.BigEndian.PutUint64(packet, p.nonce)
 		binary.BigEndian.PutUint32(packet[8:], uint32(i))
 		binary.BigEndian.PutUint32(packet[12:], uint32(round))

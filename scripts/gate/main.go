@@ -35,10 +35,14 @@ type gate struct {
 	passed, failed, skipped int
 	skips                   []string
 	engineSkipped           bool
+	// running are the packages whose tests have begun and not ended.
+	running map[string]bool
+	// failedRun is true if the go command says that something failed.
+	failedRun bool
 }
 
 func main() {
-	g := &gate{out: os.Stdout, output: map[string][]string{}}
+	g := newGate(os.Stdout)
 	if err := g.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "gate:", err)
 		os.Exit(1)
@@ -46,6 +50,10 @@ func main() {
 	if !g.close(os.Getenv("CI") == "true") {
 		os.Exit(1)
 	}
+}
+
+func newGate(out io.Writer) *gate {
+	return &gate{out: out, output: map[string][]string{}, running: map[string]bool{}}
 }
 
 func (g *gate) read(r io.Reader) error {
@@ -65,6 +73,10 @@ func (g *gate) read(r io.Reader) error {
 func (g *gate) take(e event) {
 	key := e.Package + " " + e.Test
 	switch e.Action {
+	case "start":
+		g.running[e.Package] = true
+	case "exit-status":
+		g.failedRun = true
 	case "output":
 		g.output[key] = append(g.output[key], e.Output)
 	case "build-output":
@@ -80,6 +92,7 @@ func (g *gate) take(e event) {
 }
 
 func (g *gate) endPackage(e event) {
+	delete(g.running, e.Package)
 	switch e.Action {
 	case "fail":
 		g.failed++
@@ -119,6 +132,14 @@ func (g *gate) close(ci bool) bool {
 	if len(g.skips) > 0 {
 		slices.Sort(g.skips)
 		fmt.Fprintf(g.out, "\nskipped on this machine:\n  %s\n", strings.Join(slices.Compact(g.skips), "\n  "))
+	}
+	for name := range g.running {
+		fmt.Fprintf(g.out, "FAIL %s: its tests began and never ended\n", name)
+		g.failed++
+	}
+	if g.failedRun && g.failed == 0 {
+		fmt.Fprintln(g.out, "FAIL: the go command failed")
+		g.failed++
 	}
 	good := g.failed == 0 && g.passed > 0
 	if ci && g.engineSkipped {

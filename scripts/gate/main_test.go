@@ -23,11 +23,13 @@ func TestTheGateClosesOnFailuresAndInCIOnSkippedEngines(t *testing.T) {
 		{"engine skipped for a user", pass + "\n" + skip("engine netns: denied"), false, true, "engine netns: denied"},
 		{"engine skipped in CI", pass + "\n" + skip("engine netns: denied"), true, false, "CI doesn't allow"},
 		{"other skip in CI", pass + "\n" + skip("no netem"), true, true, "no netem"},
+		{"a package that never ended", pass + "\n" + `{"Action":"start","Package":"q"}` + "\nsignal: killed", false, false, "never ended"},
+		{"the go command failed", pass + "\n" + `{"Action":"exit-status"}`, false, false, "the go command failed"},
 		{"a package that doesn't build", pass + "\n" + `{"Action":"build-output","Output":"p.go:1: syntax error\n"}` + "\n" + `{"Action":"fail","Package":"p"}`, false, false, "syntax error"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
-			g := &gate{out: &out, output: map[string][]string{}}
+			g := newGate(&out)
 			if err := g.read(strings.NewReader(c.input)); err != nil {
 				t.Fatal(err)
 			}

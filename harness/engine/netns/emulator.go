@@ -21,6 +21,8 @@ type emulator struct {
 	lab     *lab
 	process *process
 	remote  *link.Remote
+	// granted says what the kernel let the emulator have.
+	granted string
 	stderr  *tail
 	// silent is closed once the emulator has ended and all that it said on its
 	// standard error is known.
@@ -65,7 +67,8 @@ func (e *emulator) configure(config link.EmulatorConfig) error {
 	if err := json.NewEncoder(e.process.Stdin()).Encode(config); err != nil {
 		return e.explain(fmt.Errorf("configuring the link emulator: %w", err))
 	}
-	_, err := e.remote.WaitReady()
+	ready, err := e.remote.WaitReady()
+	e.granted = fmt.Sprintf("scheduling %s, receive buffer %d bytes", ready.Scheduling, ready.ReceiveBufferBytes)
 	return e.explain(err)
 }
 
@@ -88,6 +91,7 @@ func (e *emulator) report(ctx context.Context) (engine.LinkReport, error) {
 	}
 	select {
 	case a := <-answered:
+		a.report.Emulator = e.granted
 		return a.report.LinkReport, a.err
 	case <-ctx.Done():
 		return engine.LinkReport{}, fmt.Errorf("reading the links' counters: %w", context.Cause(ctx))
