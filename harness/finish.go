@@ -191,7 +191,8 @@ func (t *trial) judgeRequests() error {
 		}
 	}
 	t.verdict.ClientLimited = float64(late) > clientLateShare*float64(counted)
-	if answered == 0 {
+	// Leaders that duel may stall for good: that is a result, not a failure.
+	if answered == 0 && t.verdict.Counters["leader.preempted"] == 0 {
 		t.void(results.VoidReason{Code: voidUnanswered, Mend: mendLookAtEvents, Text: fmt.Sprintf(
 			"none of the %d requests of the measured phase was answered", counted)})
 	}

@@ -31,6 +31,9 @@ func (t *trial) load(ctx context.Context) error {
 		}
 		load := t.loadOf(i, len(clients))
 		load.StartNS = start + int64(offset)
+		if load.Arrivals == "fixed" { // not all clients at the same instants
+			load.StartNS += int64(float64(i) / float64(t.spec.Workload.Rate) * 1e9)
+		}
 		ordering, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
 		_, err = t.nodes[name].call(ordering, control.Command{Command: control.CommandLoad, Load: &load})
 		cancel()

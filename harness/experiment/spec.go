@@ -85,8 +85,9 @@ type Workload struct {
 }
 
 // Phases divides a trial's time. Requests that were due in Warmup are sent
-// but not counted; after Measure no more are sent and Drain bounds the wait for
-// answers and for the replicas to catch up with each other.
+// but not counted. After Measure no more are sent; answers are awaited for
+// Workload.Timeout, then Drain bounds the wait for the replicas to catch up with
+// each other.
 type Phases struct {
 	Warmup  Duration `yaml:"warmup" json:"warmup"`
 	Measure Duration `yaml:"measure" json:"measure"`

@@ -37,7 +37,8 @@ type sample struct {
 }
 
 // addTrial reads a trial's requests. Those that were due within the measured
-// phase count, whenever their answer came.
+// phase count for latency, whenever their answer came; throughput counts the
+// answers that came in the phase.
 func (s *sample) addTrial(verdict results.Verdict, rows iter.Seq2[results.Row, error]) error {
 	lengthNS := verdict.MeasureEndNS - verdict.MeasureStartNS
 	if lengthNS <= 0 {

@@ -232,3 +232,22 @@ func TestLateFrames(t *testing.T) {
 		t.Errorf("%d late frames, want 12", got)
 	}
 }
+
+// Under overload answers come long after their requests were due: those that
+// come after the phase must not count as its throughput.
+func TestThroughputCountsTheResponsesThatComeInThePhase(t *testing.T) {
+	s := sampleOf(t, []results.Row{
+		answered(4*second, 2*second),   // due before, answered in the phase
+		answered(10*second, ms),        // both in
+		answered(64*second, 2*second),  // due in the phase, answered after it
+		answered(30*second, 40*second), // likewise
+		answered(4*second, 500*ms),     // both before
+		timedOut(20 * second),
+	})
+	if got, want := s.throughputsRPS[0], 2.0/60; math.Abs(got-want) > 1e-12 {
+		t.Errorf("throughput %v, want two responses in 60 s", got)
+	}
+	if len(s.latenciesNS) != 3 || s.outcomes.Timeout != 1 {
+		t.Errorf("%d latencies, %d timeouts, want those of the requests due in the phase", len(s.latenciesNS), s.outcomes.Timeout)
+	}
+}

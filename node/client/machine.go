@@ -106,6 +106,9 @@ func (m *Machine) answer(now consensus.Time, response consensus.Response) {
 	if response.Client != m.id || len(m.outstanding) == 0 {
 		return
 	}
+	if m.expire(now); len(m.outstanding) == 0 {
+		return
+	}
 	first := m.outstanding[0].due.Sequence
 	if response.Sequence < first || response.Sequence-first >= uint64(len(m.outstanding)) {
 		return

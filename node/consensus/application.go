@@ -1,5 +1,10 @@
 package consensus
 
+import (
+	"crypto/sha256"
+	"encoding/binary"
+)
+
 // StateMachine is the replicated application: deterministic, so that replicas
 // that apply the same operations in the same order are in the same state.
 type StateMachine interface {
@@ -17,6 +22,8 @@ type Application struct {
 	machine  StateMachine
 	sessions map[ClientID]*session
 	slot     uint64
+	// log fingerprints all commands in their order.
+	log [sha256.Size]byte
 }
 
 // session is what is remembered of one client.
@@ -41,6 +48,7 @@ func (a *Application) Apply(slot uint64, command Command) (response Response, ok
 		panic("consensus: application: slots applied out of order")
 	}
 	a.slot = slot
+	a.chain(command)
 	if command.Client == 0 { // a no-op of the protocol itself
 		return Response{}, false
 	}
@@ -49,13 +57,7 @@ func (a *Application) Apply(slot uint64, command Command) (response Response, ok
 		s = &session{firstUnanswered: 1, results: map[uint64]Response{}}
 		a.sessions[command.Client] = s
 	}
-	for ; s.firstUnanswered < command.FirstUnanswered; s.firstUnanswered++ {
-		delete(s.results, s.firstUnanswered)
-		if len(s.results) == 0 {
-			s.firstUnanswered = command.FirstUnanswered
-			break
-		}
-	}
+	s.forget(command.FirstUnanswered)
 	if command.Sequence < s.firstUnanswered {
 		return Response{}, false
 	}
@@ -80,8 +82,41 @@ func (a *Application) Answer(command Command) (response Response, ok bool) {
 	return response, ok
 }
 
+// forget drops the results below a sequence number.
+func (s *session) forget(firstUnanswered uint64) {
+	if firstUnanswered <= s.firstUnanswered {
+		return
+	}
+	if firstUnanswered-s.firstUnanswered > uint64(len(s.results)) {
+		for sequence := range s.results {
+			if sequence < firstUnanswered {
+				delete(s.results, sequence)
+			}
+		}
+	} else {
+		for sequence := s.firstUnanswered; sequence < firstUnanswered; sequence++ {
+			delete(s.results, sequence)
+		}
+	}
+	s.firstUnanswered = firstUnanswered
+}
+
+// chain extends the log's fingerprint by a command.
+func (a *Application) chain(command Command) {
+	buffer := append(make([]byte, 0, 256), a.log[:]...)
+	buffer = binary.BigEndian.AppendUint64(buffer, uint64(command.Client))
+	buffer = binary.BigEndian.AppendUint64(buffer, command.Sequence)
+	buffer = append(buffer, command.Operation...)
+	a.log = sha256.Sum256(buffer)
+}
+
 // Slot is the highest slot applied.
 func (a *Application) Slot() uint64 { return a.slot }
 
-// Hash fingerprints the application's state.
-func (a *Application) Hash() [32]byte { return a.machine.Hash() }
+// Hash fingerprints the state and every command that led to it, in order, so
+// that replicas that applied different commands differ even if the commands
+// change nothing.
+func (a *Application) Hash() [32]byte {
+	state := a.machine.Hash()
+	return sha256.Sum256(append(state[:], a.log[:]...))
+}

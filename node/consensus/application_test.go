@@ -114,3 +114,42 @@ func TestSlotsOutOfOrderPanic(t *testing.T) {
 	}()
 	NewApplication(&tape{}).Apply(2, Command{})
 }
+
+func TestTheHashTellsLogsApartThatLeadToTheSameState(t *testing.T) {
+	hash := func(commands ...Command) [32]byte {
+		a := NewApplication(constant{})
+		for i, c := range commands {
+			a.Apply(uint64(i+1), c)
+		}
+		return a.Hash()
+	}
+	x, y := command(7, 1, 1, "nop"), command(8, 1, 1, "nop")
+	same := hash(x, y)
+	if again := hash(x, y); again != same {
+		t.Error("the same log hashes differently")
+	}
+	for name, other := range map[string][32]byte{
+		"another order": hash(y, x), "another client": hash(x, command(9, 1, 1, "nop")),
+		"a no-op between": hash(x, Command{}, y), "fewer": hash(x),
+	} {
+		if other == same {
+			t.Errorf("%s hashes alike", name)
+		}
+	}
+}
+
+// constant is a state machine that nothing changes.
+type constant struct{}
+
+func (constant) Apply([]byte) []byte { return nil }
+func (constant) Hash() [32]byte      { return [32]byte{1} }
+
+func TestAFarLeapOfFirstUnansweredTakesNoTime(t *testing.T) {
+	a := NewApplication(&tape{})
+	a.Apply(1, command(7, 5, 1, "x"))
+	a.Apply(2, command(7, 1<<62, 1<<62, "y")) // hangs if it counts up
+	a.Apply(3, command(7, 1<<63, 1<<62+1, "z"))
+	if n := len(a.sessions[7].results); n != 1 {
+		t.Errorf("%d results remembered, want that of the last", n)
+	}
+}

@@ -378,6 +378,8 @@ func TestOptionsAreStrict(t *testing.T) {
 	for _, c := range []struct{ options, path string }{
 		{`{"windw": 3}`, "windw"},
 		{`{"window": 0}`, "window"},
+		{`{"window": null}`, "window"},
+		{`{"watch": false, "backoff": {"strategy": null}}`, "backoff.strategy"},
 		{`{"window": "ten"}`, "window"},
 		{`{"watch": "yes"}`, "watch"},
 		{`{"ping_timeout": "50ms"}`, "ping_timeout"},

@@ -1,6 +1,8 @@
 package multipaxos
 
 import (
+	"time"
+
 	"quorumlab/node/consensus"
 	"quorumlab/node/quorum"
 )
@@ -26,10 +28,20 @@ type leader struct {
 	// the replica has said; floor is the least of them.
 	slotOut map[consensus.NodeID]uint64
 	floor   uint64
+	// resentAt is when decisions were last sent again to each replica.
+	resentAt map[consensus.NodeID]consensus.Time
 	// highest is the highest slot decided by this leader.
 	highest uint64
 	backoff backoff
 	watch   watch
+	// commanding are the slots whose commanders await acceptors.
+	commanding map[uint64]*pursuit
+	// patience is how long a watched leader may be silent. It doubles whenever
+	// it has run out, so that leaders that are far apart come to rest (Paxos Made
+	// Moderately Complex, section 3).
+	patience time.Duration
+	// awaiting is since when acceptors owe this leader a quorum of answers.
+	awaiting consensus.Time
 
 	ballotCount, adoptedCount, preemptedCount, decidedCount uint64
 }
@@ -38,9 +50,8 @@ type leader struct {
 type pursuit struct {
 	command consensus.Command
 	decided bool
-	// commanding is true while a commander awaits acceptors.
-	commanding bool
-	answers    quorum.Count
+	// answers are those that a commander at work has had.
+	answers quorum.Count
 	// since is when the last phase2a or decision went out.
 	since consensus.Time
 }
@@ -48,7 +59,8 @@ type pursuit struct {
 func newLeader(s *setting) *leader {
 	l := &leader{
 		setting: s, ballot: FirstBallot(s.self),
-		slots: map[uint64]*pursuit{}, slotOut: map[consensus.NodeID]uint64{},
+		slots: map[uint64]*pursuit{}, commanding: map[uint64]*pursuit{}, patience: s.options.PingTimeout,
+		slotOut: map[consensus.NodeID]uint64{}, resentAt: map[consensus.NodeID]consensus.Time{},
 		floor: 1, backoff: newBackoff(s.options.Backoff, s.random),
 	}
 	for _, id := range s.replicas {
@@ -108,6 +120,7 @@ func (l *leader) raiseFloor(floor uint64) {
 			return
 		}
 		delete(l.slots, l.floor)
+		delete(l.commanding, l.floor)
 	}
 }
 
@@ -150,7 +163,7 @@ func (l *leader) preempted(now consensus.Time, by Ballot, out *consensus.Outbox)
 	out.Trace(consensus.Event{Role: RoleLeader, Label: by.label("preempted", 0)})
 	l.abandon()
 	l.ballot = by.After(l.self)
-	if l.options.Watch {
+	if l.options.Watch && by.Leader != l.self { // its own is from before a restart
 		l.startWatching(now, by, out)
 		return
 	}
@@ -165,9 +178,7 @@ func (l *leader) preempted(now consensus.Time, by Ballot, out *consensus.Outbox)
 func (l *leader) abandon() {
 	l.active = false
 	l.scout = nil
-	for _, p := range l.slots {
-		p.commanding = false
-	}
+	clear(l.commanding)
 }
 
 func (l *leader) timer(now consensus.Time, timer consensus.Timer, out *consensus.Outbox) {
@@ -192,23 +203,37 @@ func (l *leader) tick(now consensus.Time, out *consensus.Outbox) {
 	if l.scout != nil {
 		l.scout.resend(now, l, out)
 	}
-	for _, slot := range sortedKeys(l.slots) {
-		p := l.slots[slot]
-		if p.commanding && now.Sub(p.since) >= l.options.Resend {
+	for _, slot := range sortedKeys(l.commanding) {
+		if p := l.commanding[slot]; now.Sub(p.since) >= l.options.Resend {
 			l.sendPhase2a(now, slot, p, out)
 		}
 	}
 	for _, id := range l.replicas {
-		sent := 0
-		for slot := l.slotOut[id]; slot <= l.highest && sent < resendLimit; slot++ {
-			// A decision is acknowledged by progress, which a replica reports
-			// within one resend interval of its commit: hence twice.
-			if p := l.slots[slot]; p != nil && p.decided && now.Sub(p.since) >= 2*l.options.Resend {
-				out.Send(id, &Decision{Slot: slot, Command: p.command})
-				sent++
-			}
+		l.resendDecisions(now, id, out)
+	}
+}
+
+// resendDecisions sends a replica the first decisions that it seems to lack. A
+// decision is acknowledged by progress, which a replica reports within one
+// resend interval of its commit: hence twice.
+func (l *leader) resendDecisions(now consensus.Time, id consensus.NodeID, out *consensus.Outbox) {
+	if now.Sub(l.resentAt[id]) < l.options.Resend {
+		return
+	}
+	sent := 0
+	for slot := l.slotOut[id]; slot <= l.highest && sent < resendLimit; slot++ {
+		if p := l.slots[slot]; p != nil && p.decided && now.Sub(p.since) >= 2*l.options.Resend {
+			out.Send(id, &Decision{Slot: slot, Command: p.command})
+			l.resentAt[id] = now
+			sent++
 		}
 	}
+}
+
+// stalled tells whether no quorum of acceptors has answered for so long that
+// another leader may fare better.
+func (l *leader) stalled(now consensus.Time) bool {
+	return (l.scout != nil || len(l.commanding) > 0) && now.Sub(l.awaiting) >= max(2*l.options.Resend, l.patience)
 }
 
 func (l *leader) event(kind string, slot uint64) consensus.Event {

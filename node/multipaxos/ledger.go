@@ -22,21 +22,43 @@ func (l ledger) add(command consensus.Command) {
 	if command.Client == 0 {
 		return
 	}
-	a := l[command.Client]
-	if a == nil {
-		a = &account{finished: 1, decided: map[uint64]struct{}{}}
-		l[command.Client] = a
-	}
+	a := l.of(command.Client)
 	if command.Sequence >= a.finished {
 		a.decided[command.Sequence] = struct{}{}
 	}
-	for ; a.finished < command.FirstUnanswered; a.finished++ {
-		delete(a.decided, a.finished)
-		if len(a.decided) == 0 {
-			a.finished = command.FirstUnanswered
-			break
+	a.finish(command.FirstUnanswered)
+}
+
+// finish notes what a client says to be finished with.
+func (l ledger) finish(command consensus.Command) {
+	l.of(command.Client).finish(command.FirstUnanswered)
+}
+
+func (l ledger) of(client consensus.ClientID) *account {
+	a := l[client]
+	if a == nil {
+		a = &account{finished: 1, decided: map[uint64]struct{}{}}
+		l[client] = a
+	}
+	return a
+}
+
+func (a *account) finish(upTo uint64) {
+	if upTo <= a.finished {
+		return
+	}
+	if upTo-a.finished > uint64(len(a.decided)) {
+		for sequence := range a.decided {
+			if sequence < upTo {
+				delete(a.decided, sequence)
+			}
+		}
+	} else {
+		for sequence := a.finished; sequence < upTo; sequence++ {
+			delete(a.decided, sequence)
 		}
 	}
+	a.finished = upTo
 }
 
 // has tells whether the command was decided, or can't be awaited any more.

@@ -62,9 +62,11 @@ type Phase2b struct {
 // Ping asks a leader whether it lives (leader to leader).
 type Ping struct{}
 
-// Pong answers a Ping with the highest ballot that its sender knows.
+// Pong answers a Ping with the highest ballot that its sender knows. Stalled
+// says that the sender leads or tries to, but has no quorum of acceptors.
 type Pong struct {
-	Ballot Ballot
+	Ballot  Ballot
+	Stalled bool
 }
 
 // Label names the message.

@@ -4,8 +4,8 @@
 // leaders win ballots and have commands decided, acceptors remember.
 //
 // It promises what the papers prove: at most one command is decided for a slot,
-// whatever is lost, duplicated or reordered, as long as acceptors keep their
-// state; and decisions go on while a majority of the acceptors, one leader and
+// whatever is lost, duplicated or reordered, as long as no process restarts
+// without its state; and decisions go on while a majority of the acceptors, one leader and
 // one replica can talk to each other and leaders don't duel for ever.
 //
 // A Machine has any set of the roles. It is pure (see package consensus).
@@ -172,7 +172,7 @@ func (l *leader) receive(now consensus.Time, from consensus.NodeID, message cons
 	case *Phase2b:
 		l.phase2b(now, from, message, out)
 	case *Ping:
-		out.Send(from, &Pong{Ballot: l.known()})
+		out.Send(from, &Pong{Ballot: l.known(), Stalled: l.stalled(now)})
 	case *Pong:
 		l.pong(now, from, message, out)
 	default:
@@ -190,6 +190,7 @@ func (m *Machine) Status() consensus.Status {
 		status.Counters["replica.decided"] = r.decidedCount
 		status.Counters["replica.duplicate_decisions"] = r.duplicateCount
 		status.Counters["replica.noops"] = r.noopCount
+		status.Counters["replica.repeated_commands"] = r.repeatedCount
 	}
 	if l := m.leader; l != nil {
 		status.Leading = l.active

@@ -152,6 +152,9 @@ func readObject(path string, data json.RawMessage, fields map[string]field) erro
 			return &consensus.OptionError{Path: at, Value: "unknown",
 				Want: fmt.Sprintf("one of %v", sortedKeys(fields))}
 		}
+		if bytes.Equal(object[key], []byte("null")) {
+			return &consensus.OptionError{Path: at, Value: "empty", Want: "a value, or the key left out"}
+		}
 		if err := read(at, object[key]); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ func (l *leader) spawnScout(now consensus.Time, out *consensus.Outbox) {
 		answers: quorum.NewCount(quorum.Majority(len(l.acceptors))),
 		highest: map[uint64]PValue{}, floor: 1, since: now,
 	}
+	l.awaiting = now
 	l.ballotCount++
 	out.Trace(l.event("scout", 0))
 	out.Broadcast(l.acceptors, &Phase1a{Ballot: l.ballot, Floor: l.floor})
@@ -64,7 +65,10 @@ func (l *leader) phase1b(now consensus.Time, from consensus.NodeID, m *Phase1b, 
 // spawnCommander seeks the acceptance of the slot's command by a majority of
 // the acceptors.
 func (l *leader) spawnCommander(now consensus.Time, slot uint64, p *pursuit, out *consensus.Outbox) {
-	p.commanding = true
+	if len(l.commanding) == 0 {
+		l.awaiting = now
+	}
+	l.commanding[slot] = p
 	p.answers = quorum.NewCount(quorum.Majority(len(l.acceptors)))
 	l.sendPhase2a(now, slot, p, out)
 }
@@ -85,15 +89,16 @@ func (l *leader) phase2b(now consensus.Time, from consensus.NodeID, m *Phase2b, 
 		l.preempted(now, m.Ballot, out)
 		return
 	}
-	p := l.slots[m.Slot]
-	if p == nil || !p.commanding || m.Ballot != l.ballot || !contains(l.acceptors, from) {
+	p := l.commanding[m.Slot]
+	if p == nil || m.Ballot != l.ballot || !contains(l.acceptors, from) {
 		return
 	}
 	if !p.answers.Add(from) {
 		return
 	}
-	p.commanding, p.decided = false, true
-	p.since = now
+	delete(l.commanding, m.Slot)
+	p.decided, p.since = true, now
+	l.awaiting = now
 	l.decidedCount++
 	l.highest = max(l.highest, m.Slot)
 	out.Broadcast(l.replicas, &Decision{Slot: m.Slot, Command: p.command})
@@ -128,7 +133,8 @@ func (l *leader) look(now consensus.Time, out *consensus.Outbox) {
 	if watched.IsBottom() {
 		return
 	}
-	if now.Sub(l.watch.heard) >= l.options.PingTimeout {
+	if now.Sub(l.watch.heard) >= l.patience {
+		l.patience = min(2*l.patience, maxPatience)
 		out.Trace(consensus.Event{Role: RoleLeader, Label: watched.label("silent", 0)})
 		if !l.ballot.Above(watched) {
 			l.ballot = watched.After(l.self)
@@ -140,14 +146,19 @@ func (l *leader) look(now consensus.Time, out *consensus.Outbox) {
 	out.SetTimer(consensus.Timer{Kind: timerWatch}, l.options.PingInterval)
 }
 
-// pong notes that the watched leader lives. One that knows of a higher ballot
+// maxPatience bounds how long a silent leader is waited for.
+const maxPatience = time.Minute
+
+// pong notes that the watched leader lives and isn't stalled. One that knows of a higher ballot
 // has lost its own: then its owner is the one to watch.
 func (l *leader) pong(now consensus.Time, from consensus.NodeID, m *Pong, out *consensus.Outbox) {
 	watched := l.watch.ballot
 	if watched.IsBottom() || from != watched.Leader {
 		return
 	}
-	l.watch.heard = now
+	if !m.Stalled {
+		l.watch.heard = now
+	}
 	if m.Ballot.Above(watched) && m.Ballot.Leader != l.self {
 		l.stopWatching(out)
 		l.startWatching(now, m.Ballot, out)

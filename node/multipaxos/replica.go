@@ -11,7 +11,13 @@ import (
 type replica struct {
 	*setting
 	// requests wait for a slot; proposals have one and wait for its decision.
-	requests  []consensus.Command
+	requests []consensus.Command
+	// displaced lost their slot to another command; they wait for the slots that
+	// were proposed by then, in one of which another replica may have them
+	// decided.
+	displaced []displacement
+	// purgeAt is the number of requests at which finished ones are looked for.
+	purgeAt   int
 	proposals map[uint64]proposal
 	// decisions are those that can't be committed yet because an earlier one is
 	// missing.
@@ -26,7 +32,13 @@ type replica struct {
 	// stuckAt is the slotOut of the last tick if a later decision was waiting.
 	stuckAt uint64
 
-	proposedCount, decidedCount, duplicateCount, noopCount uint64
+	proposedCount, decidedCount, duplicateCount, noopCount, repeatedCount uint64
+}
+
+type displacement struct {
+	command consensus.Command
+	// until is the slotOut at which the command may be proposed again.
+	until uint64
 }
 
 type proposal struct {
@@ -40,18 +52,33 @@ func newReplica(s *setting) *replica {
 		proposals: map[uint64]proposal{},
 		decisions: map[uint64]consensus.Command{},
 		decided:   ledger{},
-		slotIn:    1, slotOut: 1, reported: 1,
+		slotIn:    1, slotOut: 1, reported: 1, purgeAt: minPurge,
 	}
 }
 
 func (r *replica) request(now consensus.Time, command consensus.Command, out *consensus.Outbox) {
+	r.decided.finish(command)
 	r.requests = append(r.requests, command)
+	if len(r.requests) >= r.purgeAt {
+		r.purge()
+	}
 	r.propose(now, out)
+}
+
+// minPurge is the least number of requests that is worth looking through.
+const minPurge = 1024
+
+// purge drops requests that their clients have given up, so that the queue of a
+// long outage doesn't outgrow what is still awaited.
+func (r *replica) purge() {
+	r.requests = slices.DeleteFunc(r.requests, r.decided.has)
+	r.purgeAt = max(minPurge, 2*len(r.requests))
 }
 
 // propose gives slots to waiting requests while the window has room, as the
 // invariant slot_in < slot_out + WINDOW demands.
 func (r *replica) propose(now consensus.Time, out *consensus.Outbox) {
+	r.readmit()
 	for len(r.requests) > 0 && r.slotIn < r.slotOut+r.options.Window {
 		if _, known := r.decisions[r.slotIn]; known {
 			r.slotIn++
@@ -68,6 +95,19 @@ func (r *replica) propose(now consensus.Time, out *consensus.Outbox) {
 	}
 }
 
+// readmit returns displaced commands to the requests once no slot that was
+// proposed before they lost theirs can bring them any more. The papers do so at
+// once; but after replicas have drifted apart by one slot, each command would
+// then displace the next one and take two slots, for ever.
+func (r *replica) readmit() {
+	n := 0
+	for n < len(r.displaced) && r.displaced[n].until <= r.slotOut {
+		r.requests = append(r.requests, r.displaced[n].command)
+		n++
+	}
+	r.displaced = r.displaced[n:]
+}
+
 func (r *replica) proposeAt(now consensus.Time, slot uint64, command consensus.Command, out *consensus.Outbox) {
 	r.proposedCount++
 	r.proposals[slot] = proposal{command: command, sent: now}
@@ -78,9 +118,15 @@ func (r *replica) proposeAt(now consensus.Time, slot uint64, command consensus.C
 func (r *replica) decision(now consensus.Time, m *Decision, out *consensus.Outbox) {
 	if _, known := r.decisions[m.Slot]; known || m.Slot < r.slotOut {
 		r.duplicateCount++
+		if m.Slot < r.slotOut {
+			r.reported = 0 // the leader hasn't heard: tell it again
+		}
 		return
 	}
 	r.decisions[m.Slot] = m.Command
+	if r.decided.has(m.Command) {
+		r.repeatedCount++
+	}
 	r.decided.add(m.Command)
 	for {
 		command, known := r.decisions[r.slotOut]
@@ -98,7 +144,7 @@ func (r *replica) commit(command consensus.Command, out *consensus.Outbox) {
 	if mine, ok := r.proposals[r.slotOut]; ok {
 		delete(r.proposals, r.slotOut)
 		if !mine.command.Same(command) && mine.command.Client != 0 && !r.decided.has(mine.command) {
-			r.requests = append(r.requests, mine.command)
+			r.displaced = append(r.displaced, displacement{command: mine.command, until: r.slotIn})
 		}
 	}
 	delete(r.decisions, r.slotOut)

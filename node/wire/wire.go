@@ -174,9 +174,9 @@ func DecodeRequest(payload []byte) (consensus.Request, error) {
 	if err := message.UnmarshalVT(payload); err != nil {
 		return consensus.Request{}, fmt.Errorf("%w: request: %w", ErrBadFrame, err)
 	}
-	if command.Client == 0 || command.Sequence == 0 {
-		return consensus.Request{}, fmt.Errorf("%w: request of client %d with sequence %d",
-			ErrBadFrame, command.Client, command.Sequence)
+	if command.Client == 0 || command.Sequence == 0 || command.FirstUnanswered > command.Sequence {
+		return consensus.Request{}, fmt.Errorf("%w: request of client %d with sequence %d, first unanswered %d",
+			ErrBadFrame, command.Client, command.Sequence, command.FirstUnanswered)
 	}
 	return consensus.Request{Command: CommandFromProto(&command)}, nil
 }

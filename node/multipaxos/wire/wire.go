@@ -67,7 +67,7 @@ func (Codec) Append(dst []byte, message consensus.Message) []byte {
 	case *multipaxos.Ping:
 		return append(dst, kindPing)
 	case *multipaxos.Pong:
-		return appendTo(dst, kindPong, &multipaxospb.Pong{Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader)})
+		return appendTo(dst, kindPong, &multipaxospb.Pong{Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Stalled: m.Stalled})
 	}
 	panic(fmt.Sprintf("multipaxos: no encoding for %T", message))
 }
@@ -131,7 +131,7 @@ func decode(kind byte, body []byte) (consensus.Message, error) {
 	case kindPong:
 		var m multipaxospb.Pong
 		err := m.UnmarshalVT(body)
-		return &multipaxos.Pong{Ballot: ballot(m.Round, m.Leader)}, err
+		return &multipaxos.Pong{Ballot: ballot(m.Round, m.Leader), Stalled: m.Stalled}, err
 	}
 	return nil, errors.New("there is no such kind")
 }

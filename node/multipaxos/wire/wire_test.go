@@ -25,7 +25,7 @@ func messages() []consensus.Message {
 		&multipaxos.Phase2a{PValue: pvalue, Floor: 3},
 		&multipaxos.Phase2b{Ballot: b, Slot: 9},
 		&multipaxos.Ping{},
-		&multipaxos.Pong{Ballot: b},
+		&multipaxos.Pong{Ballot: b, Stalled: true},
 	}
 }
 

@@ -516,6 +516,7 @@ type Pong struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
 	Leader        uint32                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	Stalled       bool                   `protobuf:"varint,3,opt,name=stalled,proto3" json:"stalled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -564,6 +565,13 @@ func (x *Pong) GetLeader() uint32 {
 	return 0
 }
 
+func (x *Pong) GetStalled() bool {
+	if x != nil {
+		return x.Stalled
+	}
+	return false
+}
+
 var File_node_multipaxos_wire_multipaxospb_multipaxos_proto protoreflect.FileDescriptor
 
 const file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDesc = "" +
@@ -601,10 +609,11 @@ const file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDesc = "" +
 	"\aPhase2b\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x12\n" +
-	"\x04slot\x18\x03 \x01(\x04R\x04slot\"4\n" +
+	"\x04slot\x18\x03 \x01(\x04R\x04slot\"N\n" +
 	"\x04Pong\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
-	"\x06leader\x18\x02 \x01(\rR\x06leaderB-Z+quorumlab/node/multipaxos/wire/multipaxospbb\x06proto3"
+	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x18\n" +
+	"\astalled\x18\x03 \x01(\bR\astalledB-Z+quorumlab/node/multipaxos/wire/multipaxospbb\x06proto3"
 
 var (
 	file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescOnce sync.Once

@@ -465,6 +465,16 @@ func (m *Pong) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Stalled {
+		i--
+		if m.Stalled {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x18
+	}
 	if m.Leader != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Leader))
 		i--
@@ -651,6 +661,9 @@ func (m *Pong) SizeVT() (n int) {
 	}
 	if m.Leader != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Leader))
+	}
+	if m.Stalled {
+		n += 2
 	}
 	n += len(m.unknownFields)
 	return n
@@ -1689,6 +1702,26 @@ func (m *Pong) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Stalled", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Stalled = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
