@@ -84,21 +84,8 @@ func (a *Application) Answer(command Command) (response Response, ok bool) {
 
 // forget drops the results below a sequence number.
 func (s *session) forget(firstUnanswered uint64) {
-	if firstUnanswered <= s.firstUnanswered {
-		return
-	}
-	if firstUnanswered-s.firstUnanswered > uint64(len(s.results)) {
-		for sequence := range s.results {
-			if sequence < firstUnanswered {
-				delete(s.results, sequence)
-			}
-		}
-	} else {
-		for sequence := s.firstUnanswered; sequence < firstUnanswered; sequence++ {
-			delete(s.results, sequence)
-		}
-	}
-	s.firstUnanswered = firstUnanswered
+	Forget(s.results, s.firstUnanswered, firstUnanswered)
+	s.firstUnanswered = max(s.firstUnanswered, firstUnanswered)
 }
 
 // chain extends the log's fingerprint by a command.

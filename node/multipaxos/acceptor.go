@@ -65,19 +65,6 @@ func (a *acceptor) phase2a(from consensus.NodeID, m *Phase2a, out *consensus.Out
 
 // forget drops the pvalues of slots that every replica has committed.
 func (a *acceptor) forget(floor uint64) {
-	if floor <= a.floor {
-		return
-	}
-	if floor-a.floor > uint64(len(a.accepted)) {
-		for slot := range a.accepted {
-			if slot < floor {
-				delete(a.accepted, slot)
-			}
-		}
-	} else {
-		for slot := a.floor; slot < floor; slot++ {
-			delete(a.accepted, slot)
-		}
-	}
-	a.floor = floor
+	consensus.Forget(a.accepted, a.floor, floor)
+	a.floor = max(a.floor, floor)
 }

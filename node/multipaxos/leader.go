@@ -114,14 +114,9 @@ func (l *leader) progress(from consensus.NodeID, slotOut uint64) {
 }
 
 func (l *leader) raiseFloor(floor uint64) {
-	for ; l.floor < floor; l.floor++ {
-		if len(l.slots) == 0 {
-			l.floor = floor
-			return
-		}
-		delete(l.slots, l.floor)
-		delete(l.commanding, l.floor)
-	}
+	consensus.Forget(l.slots, l.floor, floor)
+	consensus.Forget(l.commanding, l.floor, floor)
+	l.floor = max(l.floor, floor)
 }
 
 // adopted enters phase 2: for each slot the pvalue of the highest ballot

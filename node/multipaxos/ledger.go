@@ -44,21 +44,8 @@ func (l ledger) of(client consensus.ClientID) *account {
 }
 
 func (a *account) finish(upTo uint64) {
-	if upTo <= a.finished {
-		return
-	}
-	if upTo-a.finished > uint64(len(a.decided)) {
-		for sequence := range a.decided {
-			if sequence < upTo {
-				delete(a.decided, sequence)
-			}
-		}
-	} else {
-		for sequence := a.finished; sequence < upTo; sequence++ {
-			delete(a.decided, sequence)
-		}
-	}
-	a.finished = upTo
+	consensus.Forget(a.decided, a.finished, upTo)
+	a.finished = max(a.finished, upTo)
 }
 
 // has tells whether the command was decided, or can't be awaited any more.

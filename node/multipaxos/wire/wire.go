@@ -10,6 +10,7 @@ import (
 	"quorumlab/node/consensus"
 	"quorumlab/node/multipaxos"
 	"quorumlab/node/multipaxos/wire/multipaxospb"
+	shared "quorumlab/node/wire"
 	"quorumlab/node/wire/wirepb"
 )
 
@@ -100,7 +101,7 @@ func decode(kind byte, body []byte) (consensus.Message, error) {
 	case kindPropose:
 		var m multipaxospb.Propose
 		err := m.UnmarshalVT(body)
-		return &multipaxos.Propose{Slot: m.Slot, Command: fromProto(m.Command), SlotOut: m.SlotOut}, err
+		return &multipaxos.Propose{Slot: m.Slot, Command: shared.CommandFromProto(m.Command), SlotOut: m.SlotOut}, err
 	case kindProgress:
 		var m multipaxospb.Progress
 		err := m.UnmarshalVT(body)
@@ -108,7 +109,7 @@ func decode(kind byte, body []byte) (consensus.Message, error) {
 	case kindDecision:
 		var m multipaxospb.Decision
 		err := m.UnmarshalVT(body)
-		return &multipaxos.Decision{Slot: m.Slot, Command: fromProto(m.Command)}, err
+		return &multipaxos.Decision{Slot: m.Slot, Command: shared.CommandFromProto(m.Command)}, err
 	case kindPhase1a:
 		var m multipaxospb.Phase1A
 		err := m.UnmarshalVT(body)
@@ -120,7 +121,7 @@ func decode(kind byte, body []byte) (consensus.Message, error) {
 	case kindPhase2a:
 		var m multipaxospb.Phase2A
 		err := m.UnmarshalVT(body)
-		pvalue := multipaxos.PValue{Ballot: ballot(m.Round, m.Leader), Slot: m.Slot, Command: fromProto(m.Command)}
+		pvalue := multipaxos.PValue{Ballot: ballot(m.Round, m.Leader), Slot: m.Slot, Command: shared.CommandFromProto(m.Command)}
 		return &multipaxos.Phase2a{PValue: pvalue, Floor: m.Floor}, err
 	case kindPhase2b:
 		var m multipaxospb.Phase2B
@@ -157,24 +158,14 @@ func phase1bFromProto(m *multipaxospb.Phase1B) *multipaxos.Phase1b {
 	decoded := &multipaxos.Phase1b{Ballot: ballot(m.Round, m.Leader), Floor: m.Floor}
 	for _, p := range m.Accepted {
 		decoded.Accepted = append(decoded.Accepted, multipaxos.PValue{
-			Ballot: ballot(p.Round, p.Leader), Slot: p.Slot, Command: fromProto(p.Command),
+			Ballot: ballot(p.Round, p.Leader), Slot: p.Slot, Command: shared.CommandFromProto(p.Command),
 		})
 	}
 	return decoded
 }
 
 func toProto(c consensus.Command) *wirepb.Command {
-	return &wirepb.Command{
-		Client: uint64(c.Client), Sequence: c.Sequence, FirstUnanswered: c.FirstUnanswered, Operation: c.Operation,
-	}
-}
-
-// fromProto takes over the operation's bytes, which UnmarshalVT has copied.
-func fromProto(c *wirepb.Command) consensus.Command {
-	if c == nil {
-		return consensus.Command{}
-	}
-	return consensus.Command{
-		Client: consensus.ClientID(c.Client), Sequence: c.Sequence, FirstUnanswered: c.FirstUnanswered, Operation: c.Operation,
-	}
+	encoded := &wirepb.Command{}
+	shared.CommandToProto(encoded, c)
+	return encoded
 }
