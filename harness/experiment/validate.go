@@ -22,17 +22,20 @@ const EngineAuto = "auto"
 // Bounds of fields; wide enough for any experiment, narrow enough that sums and
 // products of them don't overflow.
 const (
-	maxHosts         = 1<<17 - 2 // addresses in the labs' range
-	maxRate          = 1e7
-	minBitRate       = 1000
-	maxBitRate       = 1e12
-	maxQueue         = 1_000_000_000
-	maxKeys          = 1_000_000_000
-	maxValueSize     = 1 << 20
-	maxDelay         = time.Hour
-	maxPhase         = 24 * time.Hour
-	shareTolerance   = 1e-9
-	forbiddenInNames = `/\`
+	maxHosts = 1<<17 - 2 // addresses in the labs' range
+	maxRate  = 1e7
+	// starRoundTripLinks is how many links a round trip between two hosts of a
+	// star crosses.
+	starRoundTripLinks = 4
+	minBitRate         = 1000
+	maxBitRate         = 1e12
+	maxQueue           = 1_000_000_000
+	maxKeys            = 1_000_000_000
+	maxValueSize       = 1 << 20
+	maxDelay           = time.Hour
+	maxPhase           = 24 * time.Hour
+	shareTolerance     = 1e-9
+	forbiddenInNames   = `/\`
 )
 
 // operations are those that a mix may have.
@@ -305,6 +308,9 @@ func (c checker) topology() error {
 		return c.bad(link.Rate, "from 1kbit to 1tbit, such as 1gbit, or unlimited", "topology.link.rate")
 	case link.Queue < 0 || link.Queue > maxQueue:
 		return c.bad(link.Queue, fmt.Sprintf("from 0 (unbounded) to %d frames", maxQueue), "topology.link.queue")
+	case starRoundTripLinks*link.Delay >= Duration(control.MaxRoundTrip):
+		return c.bad(link.Delay, fmt.Sprintf("below %v: a round trip crosses %d links, and TCP gives up after %v",
+			control.MaxRoundTrip/starRoundTripLinks, starRoundTripLinks, control.MaxRoundTrip), "topology.link.delay")
 	}
 	return nil
 }

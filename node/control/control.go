@@ -122,6 +122,11 @@ type Load struct {
 	Seed       uint64 `json:"seed"`
 }
 
+// MaxRoundTrip is the round trip from which on nodes can't talk to each other:
+// data that isn't acknowledged by then ends a connection, so that TCP adds
+// little to an outage.
+const MaxRoundTrip = time.Second
+
 // CreateInterval separates the creations of keys with which a load begins whose
 // mix needs them.
 const CreateInterval = time.Millisecond

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"quorumlab/node/control"
 )
 
 // What TCP may add to an outage. A connection whose data isn't acknowledged for
@@ -16,7 +18,7 @@ import (
 // attempts before it have failed by then: a lost SYN delays its own attempt
 // only. Round trips of dialTimeout or more can't be bridged.
 const (
-	userTimeout = time.Second
+	userTimeout = control.MaxRoundTrip
 	minRedial   = 10 * time.Millisecond
 	maxRedial   = 200 * time.Millisecond
 	dialTimeout = 3 * time.Second
