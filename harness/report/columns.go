@@ -158,12 +158,13 @@ func tableColumns(summary *results.Summary, density density) []column {
 		column{name: "p99", unit: "ms", cell: percentileCell(func(l *results.Latency) *float64 { return l.P99 })},
 		column{name: "predicted", unit: "ms", cell: func(p results.Point) string { return optional(p.PredictedMS, milliseconds) }},
 		column{name: "throughput", unit: "req/s", cell: throughputCell(density)})
-	timeouts := slices.ContainsFunc(points, func(p results.Point) bool { return p.Outcomes.Timeout > 0 })
+	// Of one point, all whose requests were answered, the share needs no column.
+	share := len(points) > 1 || slices.ContainsFunc(points, func(p results.Point) bool { return p.Outcomes.Timeout > 0 })
 	// Where room is scarce, the share answered tells what was offered.
-	if density != dense || !timeouts {
+	if density != dense || !share {
 		columns = append(columns, column{name: "offered", unit: "req/s", cell: offeredCell})
 	}
-	if timeouts {
+	if share {
 		columns = append(columns, column{name: "answered", cell: answeredCell,
 			flag: func(p results.Point) bool { return p.Outcomes.Timeout > 0 }})
 	}
