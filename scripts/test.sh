@@ -10,7 +10,8 @@ gate=$(mktemp -d) || exit 1
 trap 'rm -rf "$gate"' EXIT
 "$GO" build -o "$gate/gate" ./scripts/gate || exit 1
 {
-    "$GO" test -json -timeout 20m ./... || echo '{"Action":"exit-status","Output":"go test failed"}'
+    # One package at a time: emulated networks don't like company.
+    "$GO" test -json -p 1 -timeout 20m ./... || echo '{"Action":"exit-status","Output":"go test failed"}'
     # The race detector needs a C compiler.
     if command -v gcc >/dev/null 2>&1; then
         CGO_ENABLED=1 "$GO" test -json -race -short -timeout 20m ./node/... ./results ./harness ./harness/report ./harness/measure

@@ -27,13 +27,11 @@ func TestTheReadmesCommandsPrintWhatItShows(t *testing.T) {
 	}
 	for _, e := range examples {
 		t.Run(e.command, func(t *testing.T) {
-			cmd := exec.Command("sh", "-c", e.command)
-			cmd.Dir = dir
-			out, err := cmd.CombinedOutput()
-			if cmd.ProcessState == nil {
-				t.Fatal(err)
+			out := e.run(t, dir)
+			for tries := 0; tries < 2 && strings.Contains(out, "while the machine is idle"); tries++ {
+				out = e.run(t, dir)
 			}
-			if !e.matches(string(out)) {
+			if !e.matches(out) {
 				t.Errorf("it printed\n%s\nthe README shows\n%s", out, e.shown)
 			}
 		})
@@ -57,6 +55,17 @@ func layOut(t *testing.T) string {
 }
 
 type example struct{ command, shown string }
+
+func (e example) run(t *testing.T, dir string) string {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", e.command)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
 
 // consoleExamples finds the commands of the README's console blocks.
 func consoleExamples(readme string) []example {
