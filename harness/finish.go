@@ -96,7 +96,7 @@ func (t *trial) note(statuses map[string]control.Status) {
 
 // collect ends the processes and gathers what they and the links recorded.
 func (t *trial) collect(ctx context.Context) error {
-	reporting, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
+	reporting, cancel := answering(ctx)
 	defer cancel()
 	linkReport, err := t.lab.Report(reporting)
 	if err != nil {

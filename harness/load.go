@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -34,10 +35,12 @@ func (t *trial) load(ctx context.Context) error {
 		if load.Arrivals == "fixed" { // not all clients at the same instants
 			load.StartNS += int64(float64(i) / float64(t.spec.Workload.Rate) * 1e9)
 		}
-		ordering, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
+		ordering, cancel := answering(ctx)
 		_, err = t.nodes[name].call(ordering, control.Command{Command: control.CommandLoad, Load: &load})
 		cancel()
-		if err != nil {
+		if errors.Is(err, errEnded) {
+			t.noteEnded(name)
+		} else if err != nil {
 			return err
 		}
 	}

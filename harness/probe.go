@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"quorumlab/harness/engine"
 	"quorumlab/node/control"
 	"quorumlab/node/echo"
 	"quorumlab/results"
@@ -32,11 +31,11 @@ const (
 )
 
 // startEchoes runs an echo process on every host.
-func startEchoes(ctx context.Context, lab engine.Lab, topology *topologies.Topology, start starter) (map[string]*session, error) {
+func startEchoes(ctx context.Context, topology *topologies.Topology, start starter) (map[string]*session, error) {
 	echoes := map[string]*session{}
 	for _, host := range topology.Hosts {
 		address := net.JoinHostPort(host.Address.String(), strconv.Itoa(echoPort))
-		s, err := start(ctx, lab, host.Name, "echo-"+host.Name, "echo", "--listen", address, "--name", host.Name)
+		s, err := start(ctx, host.Name, "echo-"+host.Name, "echo", "--listen", address, "--name", host.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -70,6 +70,9 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 		links = engine.LinksAuto
 	}
 	manifest.Links, manifest.LinksReason, err = chooseLinks(ctx, chosen, source, links, node)
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

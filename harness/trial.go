@@ -34,7 +34,12 @@ const (
 )
 
 // starter starts bench-node on a host.
-type starter func(ctx context.Context, lab engine.Lab, host, name string, arguments ...string) (*session, error)
+type starter func(ctx context.Context, host, name string, arguments ...string) (*session, error)
+
+// answering bounds the wait for an answer.
+func answering(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
+}
 
 // trial is one run of a lab.
 type trial struct {
@@ -69,16 +74,13 @@ func (t *trial) run(ctx context.Context) (results.Verdict, error) {
 		Trial: t.planned.Trial, Point: t.planned.Point, Repeat: t.planned.Repeat, Params: t.planned.Params,
 		OfferedRPS: float64(t.spec.Workload.Rate), Linearizable: "not_checked", Agreement: "ok",
 	}
-	if err := t.build(ctx); err != nil {
-		return t.verdict, err
-	}
-	defer t.labLog.Close()
-	defer t.lab.Close()
+	defer t.close()
 	t.verdict.PredictedNS = t.predict()
 	steps := []struct {
 		phase string
 		do    func(context.Context) error
 	}{
+		{"building the lab", t.build},
 		{"measuring the links", t.probe},
 		{"starting the nodes", t.start},
 		{"load", t.load},
@@ -103,7 +105,6 @@ func (t *trial) void(reasons ...results.VoidReason) {
 }
 
 func (t *trial) build(ctx context.Context) error {
-	t.progress.TrialPhase("building the lab")
 	log, err := os.Create(filepath.Join(t.folder.TrialDir(t.planned.Trial), "lab.log"))
 	if err != nil {
 		return err
@@ -111,17 +112,27 @@ func (t *trial) build(ctx context.Context) error {
 	t.labLog = log // the lab writes to it as long as it lives
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	t.lab, err = t.engine.Build(ctx, engine.Blueprint{
+	lab, err := t.engine.Build(ctx, engine.Blueprint{
 		Topology: t.topology, Links: t.links, Seed: t.planned.Seed,
 		CongestionControl: congestionControl, NodeBinary: t.node, Log: log,
 	})
 	if err != nil {
-		log.Close()
-		return fmt.Errorf("trial %d: building the lab: %w", t.planned.Trial, err)
+		return err
 	}
-	t.evidence.Executor, _ = t.lab.Links()
+	t.lab = lab
+	t.evidence.Executor, _ = lab.Links()
 	t.evidence.Reason = t.linksWhy
 	return nil
+}
+
+// close ends what build began, as far as it came.
+func (t *trial) close() {
+	if t.lab != nil {
+		t.lab.Close()
+	}
+	if t.labLog != nil {
+		t.labLog.Close()
+	}
 }
 
 func (t *trial) predict() int64 {
@@ -130,13 +141,13 @@ func (t *trial) predict() int64 {
 }
 
 // startProcess runs bench-node on a host, its log in the trial's folder.
-func (t *trial) startProcess(ctx context.Context, lab engine.Lab, host, name string, arguments ...string) (*session, error) {
+func (t *trial) startProcess(ctx context.Context, host, name string, arguments ...string) (*session, error) {
 	log, err := os.Create(filepath.Join(t.folder.NodesDir(t.planned.Trial), name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	process, err := lab.Start(ctx, host, engine.Command{Name: name, Arguments: arguments, Log: log})
+	process, err := t.lab.Start(ctx, host, engine.Command{Name: name, Arguments: arguments, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("starting %s on %s: %w", name, host, err)
 	}
@@ -147,7 +158,7 @@ func (t *trial) startProcess(ctx context.Context, lab engine.Lab, host, name str
 func (t *trial) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout+probeBudget(t.topology), errors.New("the links were not measured in time"))
 	defer cancel()
-	echoes, err := startEchoes(ctx, t.lab, t.topology, t.startProcess)
+	echoes, err := startEchoes(ctx, t.topology, t.startProcess)
 	if err != nil {
 		return err
 	}
@@ -187,7 +198,7 @@ func (t *trial) start(ctx context.Context) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		s, err := t.startProcess(starting, t.lab, t.topology.Hosts[i].Name, node.Name, "run", "--cluster", file, "--name", node.Name, "--dir", dir)
+		s, err := t.startProcess(starting, t.topology.Hosts[i].Name, node.Name, "run", "--cluster", file, "--name", node.Name, "--dir", dir)
 		if err != nil {
 			return err
 		}
@@ -240,7 +251,7 @@ func (t *trial) awaitReady(ctx context.Context) error {
 func (t *trial) statuses(ctx context.Context) (map[string]control.Status, error) {
 	statuses := map[string]control.Status{}
 	for _, name := range t.order {
-		asking, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
+		asking, cancel := answering(ctx)
 		status, err := t.nodes[name].status(asking)
 		cancel()
 		switch {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -106,7 +105,7 @@ func finish(folder *results.Folder, summary *results.Summary, stopped error, asJ
 	if folder == nil && (errors.Is(stopped, results.ErrExists) || errors.Is(stopped, syscall.ENOTDIR) || errors.Is(stopped, link.ErrKernelCannot)) {
 		return usageError{stopped}
 	}
-	if summary == nil || stopped != nil && !errors.Is(stopped, errInterrupted) && !errors.Is(stopped, context.Canceled) && !anyTrial(summary) {
+	if summary == nil || stopped != nil && !errors.Is(stopped, errInterrupted) && !anyTrial(summary) {
 		return stopped
 	}
 	if err := show(folder, summary, asJSON, stdout); err != nil {

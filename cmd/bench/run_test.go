@@ -133,6 +133,29 @@ func TestCtrlCKeepsTheFinishedTrials(t *testing.T) {
 	}
 }
 
+// While the first lab is being built there is nothing to keep, but the status
+// is that of an interruption all the same.
+func TestCtrlCWhileTheLabIsBuiltIsAnInterruption(t *testing.T) {
+	needNetns(t)
+	dir := t.TempDir()
+	cmd := exec.Command(filepath.Join(binaries, "bench"), append([]string{"run", shipped(t, "quickstart.yaml"), "--out", "run"}, short...)...)
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the run folder", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "run/manifest.json"))
+		return err == nil
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != exitInterrupted {
+		t.Errorf("exit status %d, want 130", status)
+	}
+}
+
 func TestSIGKILLAtRandomInstantsLeavesNothing(t *testing.T) {
 	needNetns(t)
 	users := []*syscall.Credential{nil}

@@ -17,7 +17,6 @@ import (
 // answering is a Sender that answers requests at once, from another goroutine,
 // except every tenth.
 type answering struct {
-	runner  *Runner
 	target  consensus.NodeID
 	replies chan consensus.Input
 	pending []consensus.Input

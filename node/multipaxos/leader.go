@@ -22,7 +22,7 @@ type leader struct {
 	active bool
 	// scout is nil unless phase 1 of the ballot runs.
 	scout *scout
-	// slots are the proposals from floor on, with the commanders at work.
+	// slots are the proposals from floor on.
 	slots map[uint64]*pursuit
 	// slotOut is the lowest slot that each replica hasn't committed, as far as
 	// the replica has said; floor is the least of them.
