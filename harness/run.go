@@ -112,7 +112,7 @@ func Summarise(folder *results.Folder) (*results.Summary, error) {
 }
 
 func runTrials(ctx context.Context, source *experiment.Source, folder *results.Folder, plan []experiment.Trial,
-	chosen engine.Engine, links, node string, progress report.Progress) error {
+	chosen engine.Builder, links, node string, progress report.Progress) error {
 	progress.Plan(planLines(source, plan, chosen.Name(), links, folder.Dir()))
 	for i, planned := range plan {
 		spec := planned.Point.Spec
@@ -194,7 +194,7 @@ func PlanLines(source *experiment.Source) []string {
 
 // chooseEngine finds the engine that the spec asks for; "auto" is netns, the
 // only one so far. It fails if the engine doesn't work on this machine.
-func chooseEngine(ctx context.Context, name string) (engine.Engine, string, error) {
+func chooseEngine(ctx context.Context, name string) (engine.Builder, string, error) {
 	reason := "asked for"
 	if name == "auto" {
 		name, reason = "netns", "the default engine, and it works here"
@@ -203,6 +203,7 @@ func chooseEngine(ctx context.Context, name string) (engine.Engine, string, erro
 	if !ok {
 		return nil, "", fmt.Errorf("%w: %s isn't built into this program, which has %v", ErrUnavailable, name, engine.Names())
 	}
+	builder := chosen.(engine.Builder)
 	checking, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the engine's check took too long"))
 	defer cancel()
 	rows := chosen.Check(checking)
@@ -212,7 +213,7 @@ func chooseEngine(ctx context.Context, name string) (engine.Engine, string, erro
 	if len(rows) > 0 && !rows[0].OK {
 		return nil, "", &Unavailable{Readiness: rows[0]}
 	}
-	return chosen, reason, nil
+	return builder, reason, nil
 }
 
 // Unavailable is the error for an engine that doesn't work on this machine. It
@@ -236,7 +237,7 @@ func (u *Unavailable) Unwrap() error { return ErrUnavailable }
 // chooseLinks decides once for the whole run which executor shapes the links,
 // by building the points' labs until one needs the emulator: a run never mixes
 // executors.
-func chooseLinks(ctx context.Context, chosen engine.Engine, source *experiment.Source, links, node string) (executor, reason string, err error) {
+func chooseLinks(ctx context.Context, chosen engine.Builder, source *experiment.Source, links, node string) (executor, reason string, err error) {
 	discard, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return "", "", err

@@ -48,7 +48,7 @@ type trial struct {
 	cluster  control.Cluster
 	topology *topologies.Topology
 	folder   *results.Folder
-	engine   engine.Engine
+	engine   engine.Builder
 	links    string
 	node     string
 	progress report.Progress

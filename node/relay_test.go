@@ -109,3 +109,5 @@ func (relayCodec) Decode(src []byte) (consensus.Message, error) {
 		Operation: append([]byte(nil), src[32:]...),
 	}}, nil
 }
+
+func (c relayCodec) Size(message consensus.Message) int { return len(c.Append(nil, message)) }

@@ -46,8 +46,12 @@ type Row struct {
 	// network, DoneNS when its first answer came (0 for a timeout).
 	IntendedNS, SentNS, DoneNS int64
 	Outcome                    string
-	// Result is what a successful read returned.
+	// Result is what a successful operation returned, if anything.
 	Result string
+	// Slot and Index say where the log had the operation applied, as
+	// consensus.Response does; both are 0 for a timeout.
+	Slot  uint64
+	Index uint32
 }
 
 // Manifest is manifest.json: all that is needed to run the experiment again,

@@ -53,7 +53,7 @@ type Blueprint struct {
 	Log *os.File
 }
 
-// Engine builds labs.
+// Engine runs experiments: it is a Builder or a Simulator too.
 type Engine interface {
 	Name() string
 	// MaxHosts is the largest topology that the engine accepts.
@@ -62,6 +62,11 @@ type Engine interface {
 	// the engine and each of its link executors work here. The first row is
 	// the engine's own.
 	Check(ctx context.Context) []Readiness
+}
+
+// Builder is an engine that builds labs.
+type Builder interface {
+	Engine
 	// Build makes a lab; the context bounds the building, not the lab's life.
 	// The lab vanishes with the calling process, however that ends.
 	Build(ctx context.Context, blueprint Blueprint) (Lab, error)

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"crypto/sha256"
+	"strings"
 	"testing"
 )
 
@@ -13,6 +14,17 @@ func (t *tape) Apply(operation []byte) []byte {
 	return append([]byte("did "), operation...)
 }
 
+func (t *tape) Query([]byte) []byte { return []byte("read") }
+
+func (t *tape) AppendSnapshot(dst []byte) []byte {
+	return append(dst, strings.Join(t.applied, "\x00")...)
+}
+
+func (t *tape) Restore(snapshot []byte) error {
+	t.applied = strings.Split(string(snapshot), "\x00")
+	return nil
+}
+
 func (t *tape) Hash() [32]byte {
 	h := sha256.New()
 	for _, s := range t.applied {
@@ -20,6 +32,12 @@ func (t *tape) Hash() [32]byte {
 		h.Write([]byte{0})
 	}
 	return [32]byte(h.Sum(nil))
+}
+
+// apply applies a command and returns its response, if there is one.
+func apply(a *Application, slot uint64, command Command) (response Response, ok bool) {
+	a.Apply(slot, command, func(r Response) { response, ok = r, true })
+	return response, ok
 }
 
 func command(client ClientID, sequence, firstUnanswered uint64, operation string) Command {
@@ -30,11 +48,11 @@ func TestACommandChosenInTwoSlotsIsAppliedOnceAndAnsweredTwice(t *testing.T) {
 	m := &tape{}
 	a := NewApplication(m)
 	c := command(7, 1, 1, "x")
-	first, ok := a.Apply(1, c)
+	first, ok := apply(a, 1, c)
 	if !ok || first.Slot != 1 || string(first.Result) != "did x" {
 		t.Fatalf("first: %+v %v", first, ok)
 	}
-	again, ok := a.Apply(2, c)
+	again, ok := apply(a, 2, c)
 	if !ok || again.Slot != 1 || string(again.Result) != "did x" {
 		t.Errorf("again: %+v %v, want the first answer", again, ok)
 	}
@@ -52,11 +70,11 @@ func TestACommandChosenInTwoSlotsIsAppliedOnceAndAnsweredTwice(t *testing.T) {
 func TestCommandsOfOneClientMayBeDecidedOutOfOrder(t *testing.T) {
 	m := &tape{}
 	a := NewApplication(m)
-	a.Apply(1, command(7, 3, 1, "c"))
-	a.Apply(2, command(7, 1, 1, "a"))
-	a.Apply(3, command(8, 1, 1, "other"))
-	a.Apply(4, command(7, 2, 1, "b"))
-	a.Apply(5, command(7, 1, 1, "a"))
+	apply(a, 1, command(7, 3, 1, "c"))
+	apply(a, 2, command(7, 1, 1, "a"))
+	apply(a, 3, command(8, 1, 1, "other"))
+	apply(a, 4, command(7, 2, 1, "b"))
+	apply(a, 5, command(7, 1, 1, "a"))
 	want := []string{"c", "a", "other", "b"}
 	if len(m.applied) != len(want) {
 		t.Fatalf("applied %q, want %q", m.applied, want)
@@ -71,10 +89,10 @@ func TestCommandsOfOneClientMayBeDecidedOutOfOrder(t *testing.T) {
 func TestACommandDeclaredFinishedIsNeverAppliedAgain(t *testing.T) {
 	m := &tape{}
 	a := NewApplication(m)
-	a.Apply(1, command(7, 1, 1, "a"))
-	a.Apply(2, command(7, 3, 3, "c")) // 1 was answered, 2 given up
+	apply(a, 1, command(7, 1, 1, "a"))
+	apply(a, 2, command(7, 3, 3, "c")) // 1 was answered, 2 given up
 	for slot, c := range []Command{command(7, 1, 1, "a"), command(7, 2, 1, "b")} {
-		if _, ok := a.Apply(uint64(slot+3), c); ok {
+		if _, ok := apply(a, uint64(slot+3), c); ok {
 			t.Errorf("command %d was answered after the client had declared it finished", c.Sequence)
 		}
 	}
@@ -90,18 +108,18 @@ func TestSessionsForgetWhatTheClientNoLongerAwaits(t *testing.T) {
 		if i > 8 {
 			first = i - 8
 		}
-		a.Apply(i, command(7, i, first, "x"))
+		apply(a, i, command(7, i, first, "x"))
 	}
 	if n := len(a.sessions[7].results); n > 9 {
 		t.Errorf("the session holds %d results, want at most the 9 awaited", n)
 	}
-	a.Apply(1001, command(7, 1<<60, 1<<60, "far ahead")) // must not take for ever
+	apply(a, 1001, command(7, 1<<60, 1<<60, "far ahead")) // must not take for ever
 }
 
 func TestANoOpOfTheProtocolChangesNothing(t *testing.T) {
 	m := &tape{}
 	a := NewApplication(m)
-	if _, ok := a.Apply(1, Command{}); ok || len(m.applied) != 0 || a.Slot() != 1 {
+	if _, ok := apply(a, 1, Command{}); ok || len(m.applied) != 0 || a.Slot() != 1 {
 		t.Errorf("a no-op was applied: %v, slot %d", m.applied, a.Slot())
 	}
 }
@@ -112,14 +130,14 @@ func TestSlotsOutOfOrderPanic(t *testing.T) {
 			t.Error("applying slot 2 first did not panic")
 		}
 	}()
-	NewApplication(&tape{}).Apply(2, Command{})
+	apply(NewApplication(&tape{}), 2, Command{})
 }
 
 func TestTheHashTellsLogsApartThatLeadToTheSameState(t *testing.T) {
 	hash := func(commands ...Command) [32]byte {
 		a := NewApplication(constant{})
 		for i, c := range commands {
-			a.Apply(uint64(i+1), c)
+			apply(a, uint64(i+1), c)
 		}
 		return a.Hash()
 	}
@@ -141,14 +159,17 @@ func TestTheHashTellsLogsApartThatLeadToTheSameState(t *testing.T) {
 // constant is a state machine that nothing changes.
 type constant struct{}
 
-func (constant) Apply([]byte) []byte { return nil }
-func (constant) Hash() [32]byte      { return [32]byte{1} }
+func (constant) Apply([]byte) []byte              { return nil }
+func (constant) Query([]byte) []byte              { return nil }
+func (constant) AppendSnapshot(dst []byte) []byte { return dst }
+func (constant) Restore([]byte) error             { return nil }
+func (constant) Hash() [32]byte                   { return [32]byte{1} }
 
 func TestAFarLeapOfFirstUnansweredTakesNoTime(t *testing.T) {
 	a := NewApplication(&tape{})
-	a.Apply(1, command(7, 5, 1, "x"))
-	a.Apply(2, command(7, 1<<62, 1<<62, "y")) // hangs if it counts up
-	a.Apply(3, command(7, 1<<63, 1<<62+1, "z"))
+	apply(a, 1, command(7, 5, 1, "x"))
+	apply(a, 2, command(7, 1<<62, 1<<62, "y")) // hangs if it counts up
+	apply(a, 3, command(7, 1<<63, 1<<62+1, "z"))
 	if n := len(a.sessions[7].results); n != 1 {
 		t.Errorf("%d results remembered, want that of the last", n)
 	}

@@ -10,12 +10,26 @@
 // before, else it hands it to the machine. After each Step it has these duties,
 // in this order:
 //
-//  1. send Outbox.Messages to their destinations, messages to oneself too;
-//     a message may be lost, duplicated or delayed, never altered;
-//  2. apply Outbox.Committed, in order, through Application.Apply, and send
+//  1. append Outbox.Records to the process's storage. They become durable later,
+//     in order; the driver goes on stepping meanwhile;
+//  2. send Outbox.Messages to their destinations, messages to oneself too;
+//     a message may be lost, duplicated or delayed, never altered. What is marked
+//     AfterSync leaves, in order, only once the records of this step and of all
+//     before it are durable;
+//  3. restore the application from Outbox.Install, if there is one, and make
+//     that durable before anything else is (a checkpoint);
+//  4. apply Outbox.Committed, in order, through Application.Apply, and send
 //     each result to the client that issued the command;
-//  3. set and cancel the timers of Outbox.Timers, in order;
-//  4. publish Outbox.Events.
+//  5. answer Outbox.Reads by Application.Read; send Outbox.Transfers as
+//     Snapshots;
+//  6. set and cancel the timers of Outbox.Timers, in order;
+//  7. publish Outbox.Events.
+//
+// From time to time a driver makes a checkpoint: it gives the machine
+// InputCheckpoint, and what the machine then adds to Outbox.Records replaces,
+// together with the application's snapshot, all that was persisted before.
+// After a restart the driver restores the application from the last checkpoint
+// and starts the machine with the application's slot and with the records since.
 //
 // The driver, not the message's body, says who sent a message. Machines assume
 // that messages are lost, duplicated and reordered: each answer that a machine
@@ -69,6 +83,10 @@ const (
 	InputTimer
 	// InputCommand hands over Command, received from the client From.
 	InputCommand
+	// InputCheckpoint asks the machine to persist, as records, all that it would
+	// need to be started with beside the application's present state. It adds
+	// nothing else to the outbox.
+	InputCheckpoint
 )
 
 // Input is what a machine consumes in one step.
@@ -78,6 +96,11 @@ type Input struct {
 	Message Message
 	Timer   Timer
 	Command Command
+	// Recovered are the records since the last checkpoint, in order, and Slot is
+	// the slot of the application's restored state (InputStart). Both are zero in
+	// a process that never ran before.
+	Recovered []Message
+	Slot      uint64
 }
 
 // Message is what one machine sends to another: a plain struct of the
@@ -107,7 +130,18 @@ type Event struct {
 	Role string `json:"role"`
 	// Label names the event, such as "adopted", and what it was about.
 	Label
+	// Hash is Application.Prefix at Slot, in hexadecimal (EventPrefix only).
+	Hash string `json:"hash,omitempty"`
 }
+
+// EventPrefix is what a driver reports, in the role RoleApplication, whenever
+// its application has applied another PrefixInterval slots: replicas whose
+// hashes differ at one slot have decided differently, dead ones included.
+const (
+	EventPrefix     = "prefix"
+	RoleApplication = "application"
+	PrefixInterval  = 1000
+)
 
 // Timer identifies a timer of a machine. Setting one that is set moves it.
 type Timer struct {
@@ -125,6 +159,8 @@ type Status struct {
 	Learner bool `json:"learner"`
 	// Slot is the number of slots committed without a gap (learners only).
 	Slot uint64 `json:"slot"`
+	// Configuration is the number of the configuration in force, from 0.
+	Configuration uint64 `json:"configuration,omitempty"`
 	// Counters counts what happened since start, by the protocol's own names.
 	Counters map[string]uint64 `json:"counters,omitempty"`
 }

@@ -6,7 +6,30 @@ import "time"
 type Outgoing struct {
 	To      NodeID
 	Message Message
+	// AfterSync holds the message back until the records of this step, and of
+	// all steps before it, are durable.
+	AfterSync bool
 }
+
+// Transfer asks for the application's snapshot to be sent to a process.
+type Transfer struct {
+	To NodeID
+	// With is what the protocol sends along, in Snapshot.With.
+	With []Message
+}
+
+// Snapshot carries the state of an application from one process to another. As
+// a message it is delivered like any of the protocol's.
+type Snapshot struct {
+	// Slot is the last slot that State includes.
+	Slot uint64
+	// State is Application.Snapshot's.
+	State []byte
+	With  []Message
+}
+
+// Label names the message.
+func (s *Snapshot) Label() Label { return Label{Kind: "snapshot", Slot: s.Slot} }
 
 // Committed is a command that the protocol has decided for a slot.
 type Committed struct {
@@ -28,11 +51,35 @@ type TimerChange struct {
 // Outbox collects what must happen after a step. A driver reuses one: it
 // carries out its contents, then calls Reset.
 type Outbox struct {
-	Messages  []Outgoing
+	// Records are to be persisted: messages of the protocol, which InputStart
+	// gives back after a restart.
+	Records []Message
+	// Messages may be marked to wait for the records.
+	Messages []Outgoing
+	// Install is a snapshot that replaces the application's state, before
+	// Committed is applied; nil if there is none.
+	Install   *Snapshot
 	Committed []Committed
+	// Reads are answered from the application's state after Committed has been
+	// applied.
+	Reads []Command
+	// Transfers are sent from the application's state after Committed has been
+	// applied.
+	Transfers []Transfer
 	Timers    []TimerChange
 	Events    []Event
 }
+
+// Persist adds a record.
+func (o *Outbox) Persist(record Message) { o.Records = append(o.Records, record) }
+
+// SendAfterSync adds a message that waits until all records so far are durable.
+func (o *Outbox) SendAfterSync(to NodeID, message Message) {
+	o.Messages = append(o.Messages, Outgoing{To: to, Message: message, AfterSync: true})
+}
+
+// Read adds a command to answer from the application's state.
+func (o *Outbox) Read(command Command) { o.Reads = append(o.Reads, command) }
 
 // Send adds a message to one process, which may be the sender itself.
 func (o *Outbox) Send(to NodeID, message Message) {
@@ -66,8 +113,15 @@ func (o *Outbox) Trace(event Event) { o.Events = append(o.Events, event) }
 
 // Reset empties the outbox and keeps its memory.
 func (o *Outbox) Reset() {
+	clear(o.Records)
 	clear(o.Messages)
 	clear(o.Committed)
+	clear(o.Reads)
+	clear(o.Transfers)
+	o.Records = o.Records[:0]
+	o.Install = nil
+	o.Reads = o.Reads[:0]
+	o.Transfers = o.Transfers[:0]
 	o.Messages = o.Messages[:0]
 	o.Committed = o.Committed[:0]
 	o.Timers = o.Timers[:0]

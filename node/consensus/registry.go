@@ -13,6 +13,9 @@ type Member struct {
 	ID    NodeID   `json:"id"`
 	Name  string   `json:"name"`
 	Roles []string `json:"roles"`
+	// Spare is true for a process that the first configuration leaves out: it
+	// takes up its roles once a reconfiguration says so.
+	Spare bool `json:"spare,omitempty"`
 }
 
 // Has tells whether the member has the role.
@@ -31,11 +34,12 @@ type Config struct {
 	Seed uint64
 }
 
-// WithRole lists the members that have the role, in ascending order.
+// WithRole lists the members that have the role, spares excepted, in ascending
+// order.
 func (c Config) WithRole(role string) []NodeID {
 	var ids []NodeID
 	for _, member := range c.Members {
-		if member.Has(role) {
+		if member.Has(role) && !member.Spare {
 			ids = append(ids, member.ID)
 		}
 	}
@@ -61,6 +65,13 @@ type Protocol struct {
 	// CheckOptions refuses options that New would refuse. The error is an
 	// *OptionError where one option is to blame.
 	CheckOptions func(options json.RawMessage) error
+	// CheckConfig refuses options that don't fit the numbers of processes; nil
+	// if there is nothing to refuse. The error is as that of CheckOptions.
+	CheckConfig func(config Config) error
+	// Reconfigure turns a change of the configuration, in the protocol's own
+	// JSON, into the operation of a KindReconfigure command. It refuses what
+	// the members can't do. It is nil for a protocol that can't reconfigure.
+	Reconfigure func(config Config, change json.RawMessage) (operation []byte, err error)
 	// New makes a machine. It fails on a bad configuration only.
 	New func(Config) (Machine, error)
 	// Codec encodes the protocol's messages; the wire sub-package sets it.
@@ -89,6 +100,8 @@ type Codec interface {
 	// Append appends the message's encoding to dst. It panics if the message
 	// isn't the protocol's.
 	Append(dst []byte, message Message) []byte
+	// Size is the number of bytes that Append would append.
+	Size(message Message) int
 	// Decode returns a message that doesn't share memory with src.
 	Decode(src []byte) (Message, error)
 }

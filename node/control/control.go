@@ -6,6 +6,7 @@
 package control
 
 import (
+	"encoding/json"
 	"time"
 
 	"quorumlab/node/consensus"
@@ -24,6 +25,10 @@ const (
 	// CommandProbe measures round trips to other hosts' echo processes; it is
 	// answered when done (bench-node echo only).
 	CommandProbe = "probe"
+	// CommandReconfigure has the cluster's configuration changed. It is answered
+	// once the change was handed to the protocol; Status.Configuration tells when
+	// it is in force (nodes that serve clients only).
+	CommandReconfigure = "reconfigure"
 	// CommandStop ends the node, as end of file on its standard input does.
 	CommandStop = "stop"
 )
@@ -54,6 +59,8 @@ type Command struct {
 	Command string `json:"command"`
 	Load    *Load  `json:"load,omitempty"`
 	Probe   *Probe `json:"probe,omitempty"`
+	// Reconfigure is the change, in the protocol's own JSON.
+	Reconfigure json.RawMessage `json:"reconfigure,omitempty"`
 }
 
 // Line is a line from the node.
@@ -114,6 +121,8 @@ type Load struct {
 	RateRPS float64 `json:"rate_rps"`
 	// Arrivals is "fixed" or "poisson".
 	Arrivals string `json:"arrivals"`
+	// Application is that of the cluster; empty means "kv".
+	Application string `json:"application,omitempty"`
 	// Mix maps operations to their shares.
 	Mix map[string]float64 `json:"mix"`
 	// Keys is the number of keys, ValueBytes the size of values written.
@@ -172,10 +181,27 @@ type Cluster struct {
 	Protocol string `json:"protocol"`
 	// Options are the protocol's own.
 	Options map[string]any `json:"options,omitempty"`
+	// Application is the replicated application's name; empty means "kv".
+	Application string `json:"application,omitempty"`
+	// Storage is StorageMemory, StorageDisk or StorageFsync; empty means the
+	// first.
+	Storage string `json:"storage,omitempty"`
 	// Seed is the root of all the nodes' seeds.
 	Seed  uint64 `json:"seed"`
 	Nodes []Node `json:"nodes"`
 }
+
+// Storages: what a process remembers when it is started again.
+const (
+	// StorageMemory forgets all; a process must not be started again.
+	StorageMemory = "memory"
+	// StorageDisk writes to files and leaves it to the operating system when they
+	// reach the disk: it survives the end of the process, not of the machine.
+	StorageDisk = "disk"
+	// StorageFsync has files synced before what depends on them is sent, many
+	// records at a time.
+	StorageFsync = "fsync"
+)
 
 // Node is one process of the cluster.
 type Node struct {

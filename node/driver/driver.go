@@ -218,9 +218,9 @@ func (d *Driver) carryOut(now consensus.Time) {
 		}
 	}
 	for _, c := range out.Committed {
-		if response, ok := d.config.Application.Apply(c.Slot, c.Command); ok {
+		d.config.Application.Apply(c.Slot, c.Command, func(response consensus.Response) {
 			d.sender.Send(response.Client.Node(), response)
-		}
+		})
 	}
 	for _, change := range out.Timers {
 		if change.Cancel {

@@ -554,3 +554,5 @@ func BenchmarkMessages(b *testing.B) {
 type counter chan int
 
 func (c counter) Deliver(inputs []consensus.Input) { c <- len(inputs) }
+
+func (c numberCodec) Size(message consensus.Message) int { return len(c.Append(nil, message)) }

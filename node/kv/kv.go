@@ -140,3 +140,41 @@ func (s *Store) Hash() [32]byte {
 
 // Len is the number of pairs.
 func (s *Store) Len() int { return len(s.pairs) }
+
+// Query answers a read and a nop; anything else fails.
+func (s *Store) Query(operation []byte) []byte {
+	decoded, err := DecodeOperation(operation)
+	if err != nil || decoded.Kind != Read && decoded.Kind != Nop {
+		return AppendResult(nil, Result{Status: Failure})
+	}
+	return AppendResult(nil, s.Do(decoded))
+}
+
+// AppendSnapshot appends all pairs in ascending order of their keys.
+func (s *Store) AppendSnapshot(dst []byte) []byte {
+	for _, key := range slices.Sorted(maps.Keys(s.pairs)) {
+		dst = binary.AppendUvarint(dst, key)
+		dst = binary.AppendUvarint(dst, uint64(len(s.pairs[key])))
+		dst = append(dst, s.pairs[key]...)
+	}
+	return dst
+}
+
+// Restore replaces all pairs by a snapshot's; the error wraps ErrMalformed.
+func (s *Store) Restore(snapshot []byte) error {
+	pairs := map[uint64]string{}
+	for rest := snapshot; len(rest) > 0; {
+		key, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return fmt.Errorf("%w snapshot: a key is cut off", ErrMalformed)
+		}
+		length, m := binary.Uvarint(rest[n:])
+		rest = rest[n+max(m, 0):]
+		if m <= 0 || length > uint64(len(rest)) {
+			return fmt.Errorf("%w snapshot: the value of key %d is cut off", ErrMalformed, key)
+		}
+		pairs[key], rest = string(rest[:length]), rest[length:]
+	}
+	s.pairs = pairs
+	return nil
+}

@@ -215,10 +215,9 @@ func (n *network) commit(id consensus.NodeID, c consensus.Committed) {
 		n.t.Fatalf("slot %d was decided as command %d, replica %v commits command %d", c.Slot, before.Sequence, id, c.Command.Sequence)
 	}
 	n.chosen[c.Slot] = c.Command
-	response, ok := n.apps[id].Apply(c.Slot, c.Command) // panics on a gap
-	if ok {
+	n.apps[id].Apply(c.Slot, c.Command, func(response consensus.Response) { // panics on a gap
 		n.answers[response.Sequence] = response.Result
-	}
+	})
 	for operation, count := range n.applied[id] {
 		if count > 1 {
 			n.t.Fatalf("replica %v applied operation %q %d times", id, operation, count)

@@ -309,3 +309,5 @@ func BenchmarkRequest(b *testing.B) {
 		}
 	}
 }
+
+func (c textCodec) Size(message consensus.Message) int { return len(c.Append(nil, message)) }

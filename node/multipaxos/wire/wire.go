@@ -73,6 +73,9 @@ func (Codec) Append(dst []byte, message consensus.Message) []byte {
 	panic(fmt.Sprintf("multipaxos: no encoding for %T", message))
 }
 
+// Size is the number of bytes that Append would append.
+func (c Codec) Size(message consensus.Message) int { return len(c.Append(nil, message)) }
+
 func appendTo(dst []byte, kind byte, message encodable) []byte {
 	size := message.SizeVT()
 	start := len(dst) + 1
