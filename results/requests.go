@@ -14,10 +14,14 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// requestColumns is the header of a file of requests.
+// requestColumns is the header of a file of requests. Columns are only ever
+// added, at the end: firstColumns is how many every file has.
 var requestColumns = []string{
 	"client", "seq", "op", "key", "value", "intended_ns", "sent_ns", "done_ns", "outcome", "result",
+	"slot", "index",
 }
+
+const firstColumns = 10
 
 // ErrRequests is wrapped by errors about a file of requests that isn't as
 // RowWriter writes it.
@@ -53,6 +57,8 @@ func (w *RowWriter) Write(row Row) error {
 	}
 	line = appendField(append(line, ','), row.Outcome)
 	line = appendField(append(line, ','), row.Result)
+	line = strconv.AppendUint(append(line, ','), row.Slot, 10)
+	line = strconv.AppendUint(append(line, ','), uint64(row.Index), 10)
 	w.line = append(line, '\n')
 	_, err := w.out.Write(w.line)
 	return err
@@ -80,7 +86,9 @@ func (w *RowWriter) Flush() error {
 	return w.out.Flush()
 }
 
-// RowReader reads what RowWriter wrote, compressed with gzip or not.
+// RowReader reads what RowWriter wrote, compressed with gzip or not, in this
+// version or in another: columns that a file lacks are zero, columns that it has
+// beyond ours are skipped.
 type RowReader struct {
 	csv    *csv.Reader
 	close  []io.Closer
@@ -112,7 +120,6 @@ func OpenRows(path string) (*RowReader, error) {
 // NewRowReader reads uncompressed rows.
 func NewRowReader(r io.Reader) *RowReader {
 	reader := csv.NewReader(bufio.NewReaderSize(r, 64<<10))
-	reader.FieldsPerRecord = len(requestColumns)
 	reader.ReuseRecord = true
 	return &RowReader{csv: reader}
 }
@@ -130,38 +137,47 @@ func (r *RowReader) Read() (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
+	row, err := parseRow(record)
+	if err != nil {
+		line, _ := r.csv.FieldPos(0)
+		return Row{}, fmt.Errorf("%w: line %d: %w", ErrRequests, line, err)
+	}
+	return row, nil
+}
+
+// parseRow reads the columns that the record has.
+func parseRow(record []string) (Row, error) {
 	row := Row{
 		Client: record[0], Operation: record[2], Value: record[4],
 		Outcome: record[8], Result: record[9],
 	}
 	var bad error
-	parse := func(field int, into *uint64) {
-		n, err := strconv.ParseUint(record[field], 10, 64)
+	number := func(field int, bits int) uint64 {
+		n, err := strconv.ParseUint(record[field], 10, bits)
 		if err != nil {
 			bad = fmt.Errorf("%s is %q", requestColumns[field], record[field])
 		}
-		*into = n
+		return n
 	}
-	parseSigned := func(field int, into *int64) {
+	signed := func(field int) int64 {
 		n, err := strconv.ParseInt(record[field], 10, 64)
 		if err != nil {
 			bad = fmt.Errorf("%s is %q", requestColumns[field], record[field])
 		}
-		*into = n
+		return n
 	}
-	parse(1, &row.Sequence)
-	parse(3, &row.Key)
-	parseSigned(5, &row.IntendedNS)
-	parseSigned(6, &row.SentNS)
-	parseSigned(7, &row.DoneNS)
-	if bad != nil {
-		line, _ := r.csv.FieldPos(0)
-		return Row{}, fmt.Errorf("%w: line %d: %w", ErrRequests, line, bad)
+	row.Sequence, row.Key = number(1, 64), number(3, 64)
+	row.IntendedNS, row.SentNS, row.DoneNS = signed(5), signed(6), signed(7)
+	if len(record) > 10 {
+		row.Slot = number(10, 64)
 	}
-	return row, nil
+	if len(record) > 11 {
+		row.Index = uint32(number(11, 32))
+	}
+	return row, bad
 }
 
-// record reads one line; the header's names are checked.
+// record reads one line, which must have as many columns as the header.
 func (r *RowReader) record() ([]string, error) {
 	record, err := r.csv.Read()
 	if errors.Is(err, io.EOF) {
@@ -171,13 +187,22 @@ func (r *RowReader) record() ([]string, error) {
 		return nil, fmt.Errorf("%w: %w", ErrRequests, err)
 	}
 	if !r.header {
-		for i, name := range requestColumns {
-			if record[i] != name {
-				return nil, fmt.Errorf("%w: column %d is %q, want %q", ErrRequests, i+1, record[i], name)
-			}
-		}
+		return record, checkHeader(record)
 	}
 	return record, nil
+}
+
+// checkHeader refuses names that aren't those of the columns.
+func checkHeader(names []string) error {
+	if len(names) < firstColumns {
+		return fmt.Errorf("%w: %d columns, want at least %d", ErrRequests, len(names), firstColumns)
+	}
+	for i, name := range names[:min(len(names), len(requestColumns))] {
+		if name != requestColumns[i] {
+			return fmt.Errorf("%w: column %d is %q, want %q", ErrRequests, i+1, name, requestColumns[i])
+		}
+	}
+	return nil
 }
 
 // All goes through the rows; it stops after the first error.

@@ -3,9 +3,11 @@ package client
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
+	"quorumlab/node/application"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/node/kv"
@@ -42,7 +44,7 @@ func TestAFixedScheduleIsEvenlySpaced(t *testing.T) {
 		t.Fatalf("%d requests in 1 s at 10 a second", len(dues))
 	}
 	for i, due := range dues {
-		if due.At != time.Duration(i)*100*time.Millisecond || due.Sequence != uint64(i+1) || due.Operation != (kv.Operation{Kind: kv.Nop}) {
+		if due.At != time.Duration(i)*100*time.Millisecond || due.Sequence != uint64(i+1) || due.Operation != (application.Operation{Kind: "nop"}) || due.Reads {
 			t.Errorf("request %d: %+v", i, due)
 		}
 	}
@@ -90,19 +92,19 @@ func TestTheMixHasItsSharesAndKeysAreUniform(t *testing.T) {
 		l.RateRPS, l.DurationNS, l.Keys = 10_000, int64(5*time.Second), 10
 		l.Mix = map[string]float64{"read": 0.2, "update": 0.5, "remove": 0.3}
 	})
-	kinds, keys := map[kv.Kind]int{}, map[uint64]int{}
+	kinds, keys := map[string]int{}, map[uint64]int{}
 	values := map[string]bool{}
 	for _, due := range all(t, l, false) {
 		kinds[due.Operation.Kind]++
 		keys[due.Operation.Key]++
-		if due.Operation.Kind == kv.Update {
+		if due.Operation.Kind == "update" {
 			if values[due.Operation.Value] || len(due.Operation.Value) != 16 {
 				t.Fatalf("value %q is not new or not 16 bytes", due.Operation.Value)
 			}
 			values[due.Operation.Value] = true
 		}
 	}
-	for kind, share := range map[kv.Kind]float64{kv.Read: 0.2, kv.Update: 0.5, kv.Remove: 0.3} {
+	for kind, share := range map[string]float64{"read": 0.2, "update": 0.5, "remove": 0.3} {
 		if got := float64(kinds[kind]) / 50_000; math.Abs(got-share) > 4*math.Sqrt(share*(1-share)/50_000) {
 			t.Errorf("%v: share %v, want %v", kind, got, share)
 		}
@@ -123,7 +125,7 @@ func TestTheFirstClientCreatesTheKeysBesideTheMix(t *testing.T) {
 			t.Fatal("not in the order in which requests are due")
 		}
 		last = due.At
-		if due.Operation.Kind == kv.Create {
+		if due.Operation.Kind == "create" {
 			created = append(created, due.Operation.Key)
 		}
 	}
@@ -135,22 +137,35 @@ func TestTheFirstClientCreatesTheKeysBesideTheMix(t *testing.T) {
 	}
 }
 
-func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
-	for name, change := range map[string]func(*control.Load){
-		"rate 0":       func(l *control.Load) { l.RateRPS = 0 },
-		"rate NaN":     func(l *control.Load) { l.RateRPS = math.NaN() },
-		"arrivals":     func(l *control.Load) { l.Arrivals = "bursty" },
-		"duration":     func(l *control.Load) { l.DurationNS = 0 },
-		"timeout":      func(l *control.Load) { l.TimeoutNS = -1 },
-		"keys":         func(l *control.Load) { l.Keys = 0 },
-		"value size":   func(l *control.Load) { l.ValueBytes = -1 },
-		"unknown op":   func(l *control.Load) { l.Mix = map[string]float64{"increment": 1} },
-		"shares":       func(l *control.Load) { l.Mix = map[string]float64{"nop": 0.5} },
-		"negative":     func(l *control.Load) { l.Mix = map[string]float64{"nop": 2, "read": -1} },
-		"an empty mix": func(l *control.Load) { l.Mix = nil },
+func TestOrdersThatMakeNoSenseAreRefusedWithWhatIsRight(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*control.Load)
+		says   string
+	}{
+		"rate 0":         {func(l *control.Load) { l.RateRPS = 0 }, "rate_rps is 0"},
+		"rate NaN":       {func(l *control.Load) { l.RateRPS = math.NaN() }, "rate_rps is NaN"},
+		"arrivals":       {func(l *control.Load) { l.Arrivals = "bursty" }, "fixed or poisson"},
+		"duration":       {func(l *control.Load) { l.DurationNS = 0 }, "duration_ns is 0"},
+		"timeout":        {func(l *control.Load) { l.TimeoutNS = -1 }, "timeout_ns is -1"},
+		"keys":           {func(l *control.Load) { l.Keys = 0 }, "keys is 0"},
+		"value size":     {func(l *control.Load) { l.ValueBytes = -1 }, "value_bytes is -1"},
+		"an application": {func(l *control.Load) { l.Application = "sql" }, `"sql", want counter or kv`},
+		"unknown op": {func(l *control.Load) { l.Mix = map[string]float64{"increment": 1} },
+			`"increment", want nop or create or update or read or remove`},
+		"an operation of the other": {func(l *control.Load) {
+			l.Application, l.Mix = "counter", map[string]float64{"increment": 0.5, "update": 0.5}
+		}, `"update", want nop or increment or decrement or read`},
+		"shares":       {func(l *control.Load) { l.Mix = map[string]float64{"nop": 0.5} }, "sum to 0.5, want 1"},
+		"negative":     {func(l *control.Load) { l.Mix = map[string]float64{"nop": 2, "read": -1} }, "read: -1, want"},
+		"NaN":          {func(l *control.Load) { l.Mix = map[string]float64{"nop": math.NaN()} }, "nop: NaN, want"},
+		"infinite":     {func(l *control.Load) { l.Mix = map[string]float64{"nop": math.Inf(1)} }, "sum to +Inf"},
+		"an empty mix": {func(l *control.Load) { l.Mix = nil }, "sum to 0"},
 	} {
-		if err := CheckLoad(load(change)); err == nil {
-			t.Errorf("%s: accepted", name)
+		if err := CheckLoad(load(c.change)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: error %v, want one that says %s", name, err, c.says)
+		}
+		if _, err := New(Config{Load: load(c.change)}); err == nil {
+			t.Errorf("%s: New takes it", name)
 		}
 	}
 }
@@ -270,16 +285,5 @@ func TestALateAnswerToARequestThatWasGivenUpChangesNothing(t *testing.T) {
 	}
 	if len(rows) != 10 {
 		t.Errorf("%d rows", len(rows))
-	}
-}
-
-func BenchmarkSchedule(b *testing.B) {
-	s, err := NewSchedule(load(func(l *control.Load) { l.DurationNS = math.MaxInt64; l.RateRPS = 1e6 }), "client1", false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		s.Next()
 	}
 }

@@ -3,9 +3,9 @@ package client
 import (
 	"time"
 
+	"quorumlab/node/application"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
-	"quorumlab/node/kv"
 	"quorumlab/results"
 )
 
@@ -34,15 +34,20 @@ type pending struct {
 // Machine is a client at work. It is a consensus.Machine: what it sends are
 // consensus.Requests, what it receives consensus.Responses.
 type Machine struct {
-	config   Config
-	id       consensus.ClientID
-	schedule *Schedule
-	next     Due
-	more     bool
+	config      Config
+	application application.Application
+	id          consensus.ClientID
+	schedule    *Schedule
+	next        Due
+	more        bool
 	// outstanding begins with the lowest sequence number that is neither
-	// answered nor given up.
+	// answered nor given up. It is the rest of requests, whose memory is used
+	// again once most of it has been answered.
 	outstanding []pending
-	progress    control.Progress
+	requests    []pending
+	// operations is the memory that operations are taken from.
+	operations []byte
+	progress   control.Progress
 	// latency sums those answered since the last call of Progress.
 	latency  time.Duration
 	answered int64
@@ -56,7 +61,11 @@ func New(config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{config: config, id: consensus.NewClientID(config.Self, 1), schedule: schedule}
+	app, err := application.Find(config.Load.Application)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{config: config, application: app, id: consensus.NewClientID(config.Self, 1), schedule: schedule}
 	m.next, m.more = schedule.Next()
 	return m, nil
 }
@@ -91,14 +100,46 @@ func (m *Machine) deadline(due Due) consensus.Time {
 func (m *Machine) send(now consensus.Time, out *consensus.Outbox) {
 	due := m.next
 	m.next, m.more = m.schedule.Next()
-	m.outstanding = append(m.outstanding, pending{due: due, sent: now})
+	m.await(pending{due: due, sent: now})
 	command := consensus.Command{
 		Client: m.id, Sequence: due.Sequence, FirstUnanswered: m.outstanding[0].due.Sequence,
-		Operation: kv.AppendOperation(nil, due.Operation),
+		Operation: m.operation(due.Operation),
+	}
+	if due.Reads {
+		command.Kind = consensus.KindRead
 	}
 	out.Broadcast(m.config.Targets, consensus.Request{Command: command})
 	m.progress.Sent++
 	m.progress.LateNS = max(m.progress.LateNS, int64(now.Sub(m.at(due))))
+}
+
+// operationsBytes is how much memory is taken at a time for operations.
+const operationsBytes = 4 << 10
+
+// operation encodes an operation. Many share one allocation, for it is the
+// simulator's speed that allocations cost.
+func (m *Machine) operation(operation application.Operation) []byte {
+	const spare = 64 // more than a kind and a key take
+	if needed := len(operation.Value) + spare; cap(m.operations)-len(m.operations) < needed {
+		m.operations = make([]byte, 0, max(operationsBytes, needed))
+	}
+	start := len(m.operations)
+	longer, err := m.application.AppendOperation(m.operations, operation)
+	if err != nil {
+		panic("client: the schedule has an operation that CheckLoad refuses: " + err.Error())
+	}
+	m.operations = longer
+	return longer[start:len(longer):len(longer)]
+}
+
+// await adds a request to those outstanding. Those before them are overwritten
+// once they take up half of the memory: each is moved once at most, on average.
+func (m *Machine) await(p pending) {
+	if len(m.requests) == cap(m.requests) && len(m.outstanding) <= len(m.requests)/2 {
+		m.requests = append(m.requests[:0], m.outstanding...)
+	}
+	m.requests = append(m.requests, p)
+	m.outstanding = m.requests[len(m.requests)-len(m.outstanding)-1:]
 }
 
 // answer takes a response; only the first to a request counts.
@@ -123,8 +164,9 @@ func (m *Machine) answer(now consensus.Time, response consensus.Response) {
 	m.answered++
 	row := m.row(p)
 	row.DoneNS = int64(now)
+	row.Slot, row.Index = response.Slot, response.Index
 	row.Outcome = results.OutcomeFail
-	if result, err := kv.DecodeResult(response.Result); err == nil && result.Status != kv.Failure {
+	if result, err := m.application.DecodeResult(response.Result); err == nil && result.OK {
 		row.Outcome, row.Result = results.OutcomeOK, result.Value
 	}
 	m.config.Record(row)
@@ -162,7 +204,7 @@ func (m *Machine) shrink() {
 func (m *Machine) row(p *pending) results.Row {
 	return results.Row{
 		Client: m.config.Name, Sequence: p.due.Sequence,
-		Operation: p.due.Operation.Kind.String(), Key: p.due.Operation.Key, Value: p.due.Operation.Value,
+		Operation: p.due.Operation.Kind, Key: p.due.Operation.Key, Value: p.due.Operation.Value,
 		IntendedNS: int64(m.at(p.due)), SentNS: int64(p.sent),
 	}
 }

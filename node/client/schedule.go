@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"quorumlab/node/application"
 	"quorumlab/node/control"
-	"quorumlab/node/kv"
 )
 
 // Due is a request of the schedule.
@@ -25,7 +25,9 @@ type Due struct {
 	// At is when the request is due, from the start of the load.
 	At        time.Duration
 	Sequence  uint64
-	Operation kv.Operation
+	Operation application.Operation
+	// Reads is that of the operation's kind.
+	Reads bool
 }
 
 // Schedule is the sequence of requests that a load consists of, in the order
@@ -35,21 +37,33 @@ type Due struct {
 // client is the first one begins by creating every key, one each millisecond
 // beside the requests of the mix.
 type Schedule struct {
-	load     control.Load
-	prefix   string
-	random   *rand.Rand
-	kinds    []kv.Kind
-	upTo     []float64 // cumulated shares
+	load   control.Load
+	prefix string
+	random *rand.Rand
+	kinds  []application.Kind
+	upTo   []float64 // cumulated shares
+	// create is the kind that makes keys present.
+	create   application.Kind
 	creates  int
 	created  int
 	mixed    int
 	at       float64 // seconds, of the mix's next request
 	sequence uint64
+	// buffer is what a value is written to, kept for reuse; padding is as long
+	// as the load wants values to be.
+	buffer  []byte
+	padding string
 }
 
-// CheckLoad refuses orders that no schedule can follow.
+// CheckLoad refuses orders that no schedule can follow. The error says what
+// would be right; it wraps application.ErrUnknown or application.ErrKind where
+// that is the matter.
 func CheckLoad(load control.Load) error {
-	if _, _, err := shares(load.Mix); err != nil {
+	app, err := application.Find(load.Application)
+	if err != nil {
+		return err
+	}
+	if _, _, err := shares(app, load.Mix); err != nil {
 		return err
 	}
 	switch {
@@ -69,25 +83,36 @@ func CheckLoad(load control.Load) error {
 	return nil
 }
 
-// shares turns a mix into operations with cumulated shares.
-func shares(mix map[string]float64) (kinds []kv.Kind, upTo []float64, err error) {
+// shares turns a mix into kinds of operations with cumulated shares.
+func shares(app application.Application, mix map[string]float64) (kinds []application.Kind, upTo []float64, err error) {
 	sum := 0.0
 	for _, name := range slices.Sorted(maps.Keys(mix)) {
-		kind, known := kv.ParseKind(name)
+		kind, known := application.KindNamed(app, name)
 		share := mix[name]
-		if !known || !(share >= 0) {
-			return nil, nil, fmt.Errorf("mix has %s: %v, want nop, create, update, read or remove with a share of at least 0", name, share)
-		}
-		if share > 0 {
+		switch {
+		case !known:
+			return nil, nil, fmt.Errorf("mix: %w %q, want %s", application.ErrKind, name, kindNames(app))
+		case !(share >= 0): // NaN too
+			return nil, nil, fmt.Errorf("mix has %s: %v, want a share of at least 0", name, share)
+		case share > 0:
 			sum += share
 			kinds = append(kinds, kind)
 			upTo = append(upTo, sum)
 		}
 	}
-	if math.Abs(sum-1) > 1e-6 {
+	if !(math.Abs(sum-1) <= 1e-6) {
 		return nil, nil, fmt.Errorf("the shares of mix sum to %v, want 1", sum)
 	}
 	return kinds, upTo, nil
+}
+
+// kindNames lists an application's operations for an error.
+func kindNames(app application.Application) string {
+	var names []string
+	for _, kind := range app.Kinds() {
+		names = append(names, kind.Name)
+	}
+	return strings.Join(names, " or ")
 }
 
 // NewSchedule makes the schedule of a client; name distinguishes the values
@@ -97,11 +122,18 @@ func NewSchedule(load control.Load, name string, first bool) (*Schedule, error) 
 	if err := CheckLoad(load); err != nil {
 		return nil, err
 	}
-	s := &Schedule{load: load, prefix: name, random: rand.New(rand.NewPCG(load.Seed, 0x6c6f6164))}
-	s.kinds, s.upTo, _ = shares(load.Mix)
-	needsKeys := slices.ContainsFunc(s.kinds, func(k kv.Kind) bool { return k == kv.Update || k == kv.Read || k == kv.Remove })
-	if first && needsKeys {
-		s.creates = load.Keys
+	app, err := application.Find(load.Application)
+	if err != nil {
+		return nil, err
+	}
+	s := &Schedule{load: load, prefix: name, random: rand.New(rand.NewPCG(load.Seed, 0x6c6f6164)),
+		padding: strings.Repeat(".", load.ValueBytes)}
+	if s.kinds, s.upTo, err = shares(app, load.Mix); err != nil {
+		return nil, err
+	}
+	if first && application.NeedsKeys(app, load.Mix) {
+		create := slices.IndexFunc(app.Kinds(), func(k application.Kind) bool { return k.Creates })
+		s.create, s.creates = app.Kinds()[create], load.Keys
 	}
 	if load.Arrivals == "poisson" {
 		s.at = s.random.ExpFloat64() / load.RateRPS
@@ -119,7 +151,7 @@ func (s *Schedule) Next() (due Due, ok bool) {
 	if s.created < s.creates && createAt <= mixAt && createAt < time.Duration(s.load.DurationNS) {
 		s.created++
 		s.sequence++
-		return s.due(createAt, kv.Create, uint64(s.created-1)), true
+		return s.due(createAt, s.create, uint64(s.created-1)), true
 	}
 	if mixAt >= time.Duration(s.load.DurationNS) {
 		return Due{}, false
@@ -131,7 +163,7 @@ func (s *Schedule) Next() (due Due, ok bool) {
 	return s.due(mixAt, kind, key), true
 }
 
-func (s *Schedule) kind() kv.Kind {
+func (s *Schedule) kind() application.Kind {
 	draw := s.random.Float64() * s.upTo[len(s.upTo)-1]
 	for i, upTo := range s.upTo {
 		if draw < upTo {
@@ -141,12 +173,12 @@ func (s *Schedule) kind() kv.Kind {
 	return s.kinds[len(s.kinds)-1]
 }
 
-func (s *Schedule) due(at time.Duration, kind kv.Kind, key uint64) Due {
-	d := Due{At: at, Sequence: s.sequence, Operation: kv.Operation{Kind: kind, Key: key}}
-	switch kind {
-	case kv.Nop:
-		d.Operation.Key = 0
-	case kv.Create, kv.Update:
+func (s *Schedule) due(at time.Duration, kind application.Kind, key uint64) Due {
+	d := Due{At: at, Sequence: s.sequence, Operation: application.Operation{Kind: kind.Name}, Reads: kind.Reads}
+	if kind.Keyed {
+		d.Operation.Key = key
+	}
+	if kind.Writes {
 		d.Operation.Value = s.value()
 	}
 	return d
@@ -155,9 +187,9 @@ func (s *Schedule) due(at time.Duration, kind kv.Kind, key uint64) Due {
 // value is different for every request of every client, and as long as the
 // load says, or longer where that is too short to tell them apart.
 func (s *Schedule) value() string {
-	value := s.prefix + "." + strconv.FormatUint(s.sequence, 10)
-	if missing := s.load.ValueBytes - len(value); missing > 0 {
-		value += strings.Repeat(".", missing)
-	}
-	return value
+	value := append(append(s.buffer[:0], s.prefix...), '.')
+	value = strconv.AppendUint(value, s.sequence, 10)
+	value = append(value, s.padding[min(len(value), len(s.padding)):]...)
+	s.buffer = value
+	return string(value)
 }

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"crypto/sha256"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -17,11 +18,25 @@ func (t *tape) Apply(operation []byte) []byte {
 func (t *tape) Query([]byte) []byte { return []byte("read") }
 
 func (t *tape) AppendSnapshot(dst []byte) []byte {
-	return append(dst, strings.Join(t.applied, "\x00")...)
+	for _, operation := range t.applied {
+		dst = append(append(dst, operation...), 0)
+	}
+	return dst
 }
 
+// errTape is what a tape says of a snapshot that doesn't end.
+var errTape = errors.New("no end")
+
 func (t *tape) Restore(snapshot []byte) error {
-	t.applied = strings.Split(string(snapshot), "\x00")
+	operations := strings.SplitAfter(string(snapshot), "\x00")
+	last := len(operations) - 1
+	if operations[last] != "" {
+		return errTape
+	}
+	t.applied = nil
+	for _, operation := range operations[:last] {
+		t.applied = append(t.applied, strings.TrimSuffix(operation, "\x00"))
+	}
 	return nil
 }
 

@@ -16,8 +16,8 @@
 //     a message may be lost, duplicated or delayed, never altered. What is marked
 //     AfterSync leaves, in order, only once the records of this step and of all
 //     before it are durable;
-//  3. restore the application from Outbox.Install, if there is one, and make
-//     that durable before anything else is (a checkpoint);
+//  3. restore the application from Outbox.Install, if there is one; a checkpoint
+//     follows the step, before any of its messages that wait for a sync leaves;
 //  4. apply Outbox.Committed, in order, through Application.Apply, and send
 //     each result to the client that issued the command;
 //  5. answer Outbox.Reads by Application.Read; send Outbox.Transfers as
@@ -25,7 +25,8 @@
 //  6. set and cancel the timers of Outbox.Timers, in order;
 //  7. publish Outbox.Events.
 //
-// From time to time a driver makes a checkpoint: it gives the machine
+// From time to time a driver makes a checkpoint, between two steps, once the
+// application has all that the machine committed: it gives the machine
 // InputCheckpoint, and what the machine then adds to Outbox.Records replaces,
 // together with the application's snapshot, all that was persisted before.
 // After a restart the driver restores the application from the last checkpoint

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -88,7 +89,10 @@ func (d *snapshotReader) session(client ClientID) *session {
 	s := newSession()
 	s.firstUnanswered = d.number()
 	for results := d.number(); results > 0 && !d.failed; results-- {
-		response := Response{Client: client, Sequence: d.number(), Slot: d.number(), Index: uint32(d.number())}
+		response := Response{Client: client, Sequence: d.number(), Slot: d.number()}
+		index := d.number()
+		d.failed = d.failed || index > math.MaxUint32
+		response.Index = uint32(index)
 		response.Result = d.bytes(d.number())
 		s.results[response.Sequence] = response
 	}

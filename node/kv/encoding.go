@@ -4,15 +4,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// ErrMalformed is returned for bytes that are no operation or result.
+// ErrMalformed is returned for bytes that are no operation, result or
+// snapshot.
 var ErrMalformed = errors.New("kv: malformed")
 
 // AppendOperation appends the encoding of an operation: one byte for the kind,
 // the key as a varint, the value as it is.
 func AppendOperation(dst []byte, operation Operation) []byte {
-	dst = append(dst, byte(operation.Kind))
+	dst = append(slices.Grow(dst, 1+binary.MaxVarintLen64+len(operation.Value)), byte(operation.Kind))
 	dst = binary.AppendUvarint(dst, operation.Key)
 	return append(dst, operation.Value...)
 }
@@ -36,7 +38,8 @@ func DecodeOperation(src []byte) (Operation, error) {
 // AppendResult appends the encoding of a result: one byte for the status, the
 // value as it is.
 func AppendResult(dst []byte, result Result) []byte {
-	return append(append(dst, byte(result.Status)), result.Value...)
+	dst = append(slices.Grow(dst, 1+len(result.Value)), byte(result.Status))
+	return append(dst, result.Value...)
 }
 
 // DecodeResult reads what AppendResult wrote; the error is ErrMalformed.

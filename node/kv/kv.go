@@ -28,20 +28,20 @@ const (
 	Remove
 )
 
-var kindNames = map[Kind]string{Nop: "nop", Create: "create", Update: "update", Read: "read", Remove: "remove"}
+var kindNames = [...]string{Nop: "nop", Create: "create", Update: "update", Read: "read", Remove: "remove"}
 
 // String is the operation's name in lower case.
 func (k Kind) String() string {
-	if name, ok := kindNames[k]; ok {
-		return name
+	if k < Nop || k > Remove {
+		return fmt.Sprintf("kind(%d)", uint8(k))
 	}
-	return fmt.Sprintf("kind(%d)", uint8(k))
+	return kindNames[k]
 }
 
 // ParseKind finds an operation by its name.
 func ParseKind(name string) (Kind, bool) {
-	for kind, n := range kindNames {
-		if n == name {
+	for kind := Nop; kind <= Remove; kind++ {
+		if kindNames[kind] == name {
 			return kind, true
 		}
 	}
@@ -163,6 +163,7 @@ func (s *Store) AppendSnapshot(dst []byte) []byte {
 // Restore replaces all pairs by a snapshot's; the error wraps ErrMalformed.
 func (s *Store) Restore(snapshot []byte) error {
 	pairs := map[uint64]string{}
+	last := uint64(0)
 	for rest := snapshot; len(rest) > 0; {
 		key, n := binary.Uvarint(rest)
 		if n <= 0 {
@@ -173,7 +174,10 @@ func (s *Store) Restore(snapshot []byte) error {
 		if m <= 0 || length > uint64(len(rest)) {
 			return fmt.Errorf("%w snapshot: the value of key %d is cut off", ErrMalformed, key)
 		}
-		pairs[key], rest = string(rest[:length]), rest[length:]
+		if len(pairs) > 0 && key <= last {
+			return fmt.Errorf("%w snapshot: key %d comes after key %d", ErrMalformed, key, last)
+		}
+		pairs[key], last, rest = string(rest[:length]), key, rest[length:]
 	}
 	s.pairs = pairs
 	return nil

@@ -1,47 +1,73 @@
 package multipaxos
 
 import (
-	"cmp"
-	"slices"
-
 	"quorumlab/node/consensus"
 )
 
-// acceptor is the protocol's fault-tolerant memory (dissertation, section
-// 3.5.1). It acts on leaders' messages alone. Of each slot it keeps the pvalue
-// of the highest ballot, which is all that a leader wants to know of it (Paxos
-// Made Moderately Complex, section 4.1).
-type acceptor struct {
-	ballot   Ballot
-	accepted map[uint64]PValue
-	// floor is the lowest slot that some replica may not have committed.
-	floor uint64
+// maxPageBytes is about how much one phase1b carries.
+const maxPageBytes = 1 << 20
 
-	adoptedCount, acceptedCount, refusedCount uint64
+// acceptor is the protocol's fault-tolerant memory (dissertation, section
+// 3.5.1), for the slots of one configuration. It acts on leaders' messages alone.
+// Of each slot it keeps the pvalue of the highest ballot, which is all that a
+// leader wants to know of it (Paxos Made Moderately Complex, section 4.1).
+//
+// What it promises and accepts is persisted before it answers; the records are
+// the very messages that it acted upon.
+type acceptor struct {
+	configuration uint64
+	ballot        Ballot
+	// accepted begins at the lowest slot that some replica may still need; an
+	// entry is nil if nothing was accepted.
+	accepted ring[*Phase2a]
+	counters *counters
 }
 
-func newAcceptor() *acceptor {
-	return &acceptor{accepted: map[uint64]PValue{}, floor: 1}
+func newAcceptor(configuration uint64, counters *counters) *acceptor {
+	return &acceptor{configuration: configuration, accepted: newRing[*Phase2a](1), counters: counters}
+}
+
+// adopt takes the message's ballot if it is higher.
+func (a *acceptor) adopt(m *Phase1a) bool {
+	a.accepted.forget(m.Floor)
+	if !m.Ballot.Above(a.ballot) {
+		return false
+	}
+	a.ballot = m.Ballot
+	return true
 }
 
 func (a *acceptor) phase1a(from consensus.NodeID, m *Phase1a, out *consensus.Outbox) {
-	a.forget(m.Floor)
-	if m.Ballot.Above(a.ballot) {
-		a.ballot = m.Ballot
-		a.adoptedCount++
-	} else if m.Ballot != a.ballot {
-		a.refusedCount++
+	switch {
+	case a.adopt(m):
+		a.counters.adoptedBallots++
+		out.Persist(m)
+	case m.Ballot != a.ballot:
+		a.counters.refused++
 	}
-	reply := &Phase1b{Ballot: a.ballot, Floor: a.floor}
+	reply := &Phase1b{Configuration: a.configuration, Ballot: a.ballot, Floor: a.accepted.first}
 	if a.ballot == m.Ballot { // a refused leader has no use for them
-		for _, pvalue := range a.accepted {
-			if pvalue.Slot >= m.Floor {
-				reply.Accepted = append(reply.Accepted, pvalue)
-			}
-		}
-		slices.SortFunc(reply.Accepted, func(x, y PValue) int { return cmp.Compare(x.Slot, y.Slot) })
+		a.page(m.From, reply)
 	}
-	out.Send(from, reply)
+	out.SendAfterSync(from, reply)
+}
+
+// page adds the accepted pvalues from a slot on, as many as a message may
+// carry, and says where to go on.
+func (a *acceptor) page(from uint64, reply *Phase1b) {
+	size := 0
+	for slot := max(from, a.accepted.first); slot < a.accepted.end; slot++ {
+		m := *a.accepted.at(slot)
+		if m == nil {
+			continue
+		}
+		if size > maxPageBytes {
+			reply.Next = slot
+			return
+		}
+		size += 64 + len(m.Command.Operation)
+		reply.Accepted = append(reply.Accepted, m.PValue)
+	}
 }
 
 // phase2a accepts unless a higher ballot is adopted. The papers' pseudocode
@@ -50,21 +76,57 @@ func (a *acceptor) phase1a(from consensus.NodeID, m *Phase1a, out *consensus.Out
 // one more crash could stop the service. To accept a higher ballot includes the
 // promise of adopting it (Paxos Made Simple, P1a).
 func (a *acceptor) phase2a(from consensus.NodeID, m *Phase2a, out *consensus.Outbox) {
-	a.forget(m.Floor)
-	if a.ballot.Above(m.Ballot) {
-		a.refusedCount++
-	} else {
-		a.ballot = m.Ballot
-		if m.Slot >= a.floor {
-			a.accepted[m.Slot] = m.PValue
-		}
-		a.acceptedCount++
+	if m.Slot >= a.accepted.first+maxSpan {
+		return // no leader is so far ahead of what it knows to be committed
 	}
-	out.Send(from, &Phase2b{Ballot: a.ballot, Slot: m.Slot})
+	if a.accept(m) {
+		a.counters.accepted++
+		out.Persist(m)
+	} else {
+		a.counters.refused++
+	}
+	out.SendAfterSync(from, &Phase2b{Configuration: a.configuration, Ballot: a.ballot, Slot: m.Slot})
 }
 
-// forget drops the pvalues of slots that every replica has committed.
-func (a *acceptor) forget(floor uint64) {
-	consensus.Forget(a.accepted, a.floor, floor)
-	a.floor = max(a.floor, floor)
+func (a *acceptor) accept(m *Phase2a) bool {
+	a.accepted.forget(m.Floor)
+	if a.ballot.Above(m.Ballot) {
+		return false
+	}
+	a.ballot = m.Ballot
+	if entry := a.accepted.reach(m.Slot); entry != nil {
+		*entry = m
+	}
+	return true
+}
+
+// recall accepts again what was accepted before a restart. A checkpoint has the
+// promise first, which may be above what was accepted before it.
+func (a *acceptor) recall(m *Phase2a) {
+	a.accepted.forget(m.Floor)
+	if m.Ballot.Above(a.ballot) {
+		a.ballot = m.Ballot
+	}
+	if entry := a.accepted.reach(m.Slot); entry != nil && (*entry == nil || !(*entry).Ballot.Above(m.Ballot)) {
+		*entry = m
+	}
+}
+
+// confirm says which ballot is adopted: the leader of that one may have reads
+// answered.
+func (a *acceptor) confirm(from consensus.NodeID, m *Confirm, out *consensus.Outbox) {
+	if promise := (&Phase1a{Configuration: a.configuration, Ballot: m.Ballot}); a.adopt(promise) {
+		out.Persist(promise)
+	}
+	out.SendAfterSync(from, &Confirmed{Configuration: a.configuration, Ballot: a.ballot, Round: m.Round})
+}
+
+// checkpoint persists all that the acceptor remembers.
+func (a *acceptor) checkpoint(out *consensus.Outbox) {
+	out.Persist(&Phase1a{Configuration: a.configuration, Ballot: a.ballot, Floor: a.accepted.first})
+	for slot := a.accepted.first; slot < a.accepted.end; slot++ {
+		if m := *a.accepted.at(slot); m != nil {
+			out.Persist(m)
+		}
+	}
 }

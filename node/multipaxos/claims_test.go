@@ -1,8 +1,6 @@
 package multipaxos
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -123,7 +121,7 @@ func TestANewLeaderPrefersTheValueOfTheHighestBallotToItsOwn(t *testing.T) {
 	m := newTestMachine(t, 12, `{"watch": false}`)
 	var out consensus.Outbox
 	m.Step(0, consensus.Input{Kind: consensus.InputStart}, &out)
-	deliver(m, 1, &Propose{Slot: 1, Command: update(9, 1), SlotOut: 1})
+	deliver(m, 1, &Propose{Slot: 1, Command: update(9, 1)})
 	deliver(m, 21, &Phase1b{Ballot: ballot(0, 12), Floor: 1, Accepted: []PValue{pvalue(ballot(0, 3), 1, 5)}})
 	sent := deliver(m, 22, &Phase1b{Ballot: ballot(0, 12), Floor: 1, Accepted: []PValue{pvalue(ballot(0, 7), 1, 6)}})
 	for _, s := range sent {
@@ -139,7 +137,7 @@ func TestANewLeaderPrefersTheValueOfTheHighestBallotToItsOwn(t *testing.T) {
 // Section 2.1.5, Quorums: f + 1 of 2f + 1, each counted once.
 func TestACommanderCountsEachAcceptorOnce(t *testing.T) {
 	m := leading(t)
-	deliver(m, 1, &Propose{Slot: 1, Command: update(1, 1), SlotOut: 1})
+	deliver(m, 1, &Propose{Slot: 1, Command: update(1, 1)})
 	for i := range 3 {
 		if out := deliver(m, 21, &Phase2b{Ballot: ballot(0, 11), Slot: 1}); len(out) != 0 {
 			t.Fatalf("answer %d of one acceptor decided the slot", i+1)
@@ -167,10 +165,10 @@ func leading(t *testing.T) *Machine {
 // Section 3.5.2: a proposal that is already present is not commanded again.
 func TestALeaderCommandsOnlyTheFirstProposalOfASlot(t *testing.T) {
 	m := leading(t)
-	if out := deliver(m, 1, &Propose{Slot: 1, Command: update(1, 1), SlotOut: 1}); len(out) != 3 {
+	if out := deliver(m, 1, &Propose{Slot: 1, Command: update(1, 1)}); len(out) != 3 {
 		t.Errorf("the first proposal sent %d messages, want 3", len(out))
 	}
-	if out := deliver(m, 2, &Propose{Slot: 1, Command: update(2, 1), SlotOut: 1}); len(out) != 0 {
+	if out := deliver(m, 2, &Propose{Slot: 1, Command: update(2, 1)}); len(out) != 0 {
 		t.Errorf("the second proposal sent %+v", out)
 	}
 }
@@ -181,12 +179,12 @@ func TestALeaderLearnsFromAcceptorsWhichSlotsAreOver(t *testing.T) {
 	m := newTestMachine(t, 12, `{"watch": false}`)
 	var out consensus.Outbox
 	m.Step(0, consensus.Input{Kind: consensus.InputStart}, &out)
-	deliver(m, 1, &Propose{Slot: 3, Command: update(9, 1), SlotOut: 3})
+	deliver(m, 1, &Propose{Slot: 3, Command: update(9, 1)})
 	deliver(m, 21, &Phase1b{Ballot: ballot(0, 12), Floor: 5})
 	for _, s := range deliver(m, 22, &Phase1b{Ballot: ballot(0, 12), Floor: 1}) {
 		t.Errorf("sent %s although slot 3 is over", describe(s.Message))
 	}
-	if out := deliver(m, 2, &Propose{Slot: 4, Command: update(9, 1), SlotOut: 4}); len(out) != 0 {
+	if out := deliver(m, 2, &Propose{Slot: 4, Command: update(9, 1)}); len(out) != 0 {
 		t.Errorf("commands slot 4, which is over: %+v", out)
 	}
 }
@@ -204,7 +202,7 @@ func TestAnAcceptorForgetsBelowTheFloorAndSaysSo(t *testing.T) {
 		t.Errorf("floor %d, pvalues %s", reply.Floor, got)
 	}
 	deliver(m, 11, &Phase2a{PValue: pvalue(ballot(2, 11), 3, 3), Floor: 1})
-	if n := len(m.acceptor.accepted); n != 2 {
+	if n := m.acceptors[0].accepted.end - m.acceptors[0].accepted.first; n != 2 {
 		t.Errorf("remembers %d pvalues after one below its floor, want 2", n)
 	}
 }
@@ -234,8 +232,8 @@ func TestAReplicaProposesAtMostWindowCommandsAhead(t *testing.T) {
 	}
 	n.run(5 * time.Second)
 	r := n.machines[1].replica
-	if len(r.proposals) != 3 || r.slotIn != 4 || len(r.requests) != 7 {
-		t.Errorf("%d proposals, slot_in %d, %d requests; want 3, 4, 7", len(r.proposals), r.slotIn, len(r.requests))
+	if r.proposing != 3 || r.slotIn != 4 || len(r.requests) != 7 {
+		t.Errorf("%d proposals, slot_in %d, %d requests; want 3, 4, 7", r.proposing, r.slotIn, len(r.requests))
 	}
 }
 
@@ -285,59 +283,15 @@ func TestAPreemptedLeaderTriesAHigherRound(t *testing.T) {
 	}
 }
 
-// Section 4.1.3: the strategies. The extents are checked on many draws.
-func TestBackoffStrategiesWaitAsDeclared(t *testing.T) {
-	n := newNetwork(t, 1, 1, 1, "", 3)
-	const draws = 20_000
-	mean := func(b backoff, before func(b backoff)) (least, most, mean time.Duration) {
-		least = time.Hour
-		for range draws {
-			before(b)
-			d := b.next()
-			least, most, mean = min(least, d), max(most, d), mean+d
-		}
-		return least, most, mean / draws
-	}
-	near := func(what string, got, want time.Duration) {
-		t.Helper()
-		if got < want*97/100 || got > want*103/100 {
-			t.Errorf("%s: %v, want %v within 3%%", what, got, want)
-		}
-	}
-	random := newBackoff(BackoffOptions{Strategy: BackoffRandom, Max: time.Second}, n.random)
-	least, most, average := mean(random, func(backoff) {})
-	near("random, mean", average, time.Second/2)
-	if least < 0 || most > time.Second || most < 990*time.Millisecond {
-		t.Errorf("random: from %v to %v, want 0 to 1s", least, most)
-	}
-	options := BackoffOptions{Strategy: BackoffExponential, Initial: 250 * time.Millisecond, Factor: 2, Cap: time.Second}
-	for preemptions, extent := range []time.Duration{250, 500, 1000, 1000} {
-		extent *= time.Millisecond
-		_, most, average := mean(newBackoff(options, n.random), func(b backoff) {
-			b.reset()
-			for range preemptions {
-				b.next()
-			}
-		})
-		near(fmt.Sprintf("exponential after %d pre-emptions, mean", preemptions), average, extent/2)
-		if most > extent {
-			t.Errorf("exponential after %d pre-emptions waited %v, want at most %v", preemptions, most, extent)
-		}
-	}
-	if d := newBackoff(BackoffOptions{Strategy: BackoffNone}, n.random).next(); d != 0 {
-		t.Errorf("none waits %v", d)
-	}
-}
-
 // PMMC section 3: a passive leader watches the active one; it takes over once
 // that one is silent, and not before.
 func TestAWatchingLeaderTakesOverOnlyFromASilentOne(t *testing.T) {
 	n := newNetwork(t, 2, 3, 3, `{"ping_interval": "100ms", "ping_timeout": "500ms"}`, 1)
 	n.run(time.Minute)
-	if l := n.machines[11].leader; !l.active || l.ballotCount != 1 {
-		t.Fatalf("leader 11: active %v after %d ballots, want undisturbed", l.active, l.ballotCount)
+	if m := n.machines[11]; !m.leaders[0].active || m.counters.ballots != 1 {
+		t.Fatalf("leader 11: active %v after %d ballots, want undisturbed", m.leaders[0].active, m.counters.ballots)
 	}
-	if n.machines[12].leader.ballotCount+n.machines[13].leader.ballotCount != 0 {
+	if n.machines[12].counters.ballots+n.machines[13].counters.ballots != 0 {
 		t.Fatal("a watching leader scouted although the active one lives")
 	}
 	n.dead[11] = true
@@ -346,10 +300,10 @@ func TestAWatchingLeaderTakesOverOnlyFromASilentOne(t *testing.T) {
 	n.run(time.Minute)
 	active, ballots := 0, uint64(0)
 	for _, id := range []consensus.NodeID{12, 13} {
-		if n.machines[id].leader.active {
+		if n.machines[id].leaders[0].active {
 			active++
 		}
-		ballots += n.machines[id].leader.ballotCount
+		ballots += n.machines[id].counters.ballots
 	}
 	if active != 1 || ballots > 4 {
 		t.Errorf("%d active leaders after %d ballots, want one, soon", active, ballots)
@@ -369,42 +323,8 @@ func TestAGapLeftByADeadReplicaIsFilled(t *testing.T) {
 	if len(n.answers[2]) == 0 {
 		t.Error("command 2 is decided for slot 2 but never committed: slot 1 has no proposer")
 	}
-	if n.machines[2].replica.noopCount == 0 {
+	if n.machines[2].counters.noops == 0 {
 		t.Error("no no-op was proposed")
-	}
-}
-
-func TestOptionsAreStrict(t *testing.T) {
-	for _, c := range []struct{ options, path string }{
-		{`{"windw": 3}`, "windw"},
-		{`{"window": 0}`, "window"},
-		{`{"window": null}`, "window"},
-		{`{"watch": false, "backoff": {"strategy": null}}`, "backoff.strategy"},
-		{`{"window": "ten"}`, "window"},
-		{`{"watch": "yes"}`, "watch"},
-		{`{"ping_timeout": "50ms"}`, "ping_timeout"},
-		{`{"resend": 5}`, "resend"},
-		{`{"resend": "-1s"}`, "resend"},
-		{`{"watch": false, "backoff": {"strategy": "fibonacci"}}`, "backoff.strategy"},
-		{`{"watch": false, "backoff": {"strategy": "random", "factor": 2}}`, "backoff.factor"},
-		{`{"watch": false, "backoff": {"strategy": "exponential", "factor": 0.5}}`, "backoff.factor"},
-		{`{"watch": false, "backoff": {"strategy": "exponential", "cap": "1ms"}}`, "backoff.cap"},
-		{`{"watch": false, "backoff": "random"}`, "backoff"},
-		{`{"backoff": {"strategy": "random"}}`, "backoff.strategy"},
-		{`[]`, ""},
-	} {
-		_, err := ParseOptions(json.RawMessage(c.options))
-		var option *consensus.OptionError
-		if !errors.As(err, &option) || option.Path != c.path {
-			t.Errorf("%s: %v, want an error about %q", c.options, err, c.path)
-		}
-	}
-	if o, err := ParseOptions(nil); err != nil || o != DefaultOptions() {
-		t.Errorf("no options: %+v, %v", o, err)
-	}
-	o, err := ParseOptions(json.RawMessage(`{"watch": false, "backoff": {"strategy": "exponential", "initial": "1s", "factor": 3, "cap": "9s"}}`))
-	if want := (BackoffOptions{Strategy: BackoffExponential, Max: 250 * time.Millisecond, Initial: time.Second, Factor: 3, Cap: 9 * time.Second}); err != nil || o.Backoff != want {
-		t.Errorf("backoff %+v, %v", o.Backoff, err)
 	}
 }
 
@@ -436,7 +356,7 @@ func roleOf(m *Machine) []string {
 	switch {
 	case m.replica != nil:
 		return []string{RoleReplica}
-	case m.leader != nil:
+	case m.leads:
 		return []string{RoleLeader}
 	}
 	return []string{RoleAcceptor}

@@ -1,98 +1,130 @@
 package multipaxos
 
 import (
+	"slices"
 	"time"
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/quorum"
 )
 
-// Timers of a leader.
+// Timers. Those of a leader have its configuration as their key.
 const (
 	timerBackoff uint8 = iota + 1
 	timerWatch
 	timerTick
+	timerBatch
 )
 
 // leader wins ballots by scouts and slots by commanders (dissertation, section
-// 3.5.2). Scouts and commanders are entries of its own state.
+// 3.5.2), for the slots of one configuration. Scouts and commanders are entries
+// of its own state.
 type leader struct {
 	*setting
+	configuration Configuration
+	// end is the first slot of the next configuration, 0 while none is known.
+	end    uint64
+	quorum quorum.System
 	ballot Ballot
 	active bool
 	// scout is nil unless phase 1 of the ballot runs.
 	scout *scout
-	// slots are the proposals from floor on.
-	slots map[uint64]*pursuit
-	// slotOut is the lowest slot that each replica hasn't committed, as far as
-	// the replica has said; floor is the least of them.
-	slotOut map[consensus.NodeID]uint64
-	floor   uint64
-	// resentAt is when decisions were last sent again to each replica.
-	resentAt map[consensus.NodeID]consensus.Time
-	// highest is the highest slot decided by this leader.
+	// slots are the proposals from the floor, its first slot, on.
+	slots ring[pursuit]
+	// followers are the replicas, in the order of setting.replicas.
+	followers []follower
+	// decidedUpTo is the lowest slot that isn't decided, or isn't known to be.
+	decidedUpTo uint64
+	// highest is the highest slot that may have been decided under this ballot
+	// or before.
 	highest uint64
 	backoff backoff
 	watch   watch
-	// commanding are the slots whose commanders await acceptors.
-	commanding map[uint64]*pursuit
+	// commanding counts the slots whose commanders await acceptors.
+	commanding int
 	// patience is how long a watched leader may be silent. It doubles whenever
 	// it has run out, so that leaders that are far apart come to rest (Paxos Made
 	// Moderately Complex, section 3).
 	patience time.Duration
 	// awaiting is since when acceptors owe this leader a quorum of answers.
 	awaiting consensus.Time
-
-	ballotCount, adoptedCount, preemptedCount, decidedCount uint64
+	reads    confirmation
 }
 
 // pursuit is a proposal and what has come of it.
 type pursuit struct {
+	stage   stage
 	command consensus.Command
-	decided bool
 	// answers are those that a commander at work has had.
-	answers quorum.Count
+	answers quorum.Tally
 	// since is when the last phase2a or decision went out.
 	since consensus.Time
 }
 
-func newLeader(s *setting) *leader {
-	l := &leader{
-		setting: s, ballot: FirstBallot(s.self),
-		slots: map[uint64]*pursuit{}, commanding: map[uint64]*pursuit{}, patience: s.options.PingTimeout,
-		slotOut: map[consensus.NodeID]uint64{}, resentAt: map[consensus.NodeID]consensus.Time{},
-		floor: 1, backoff: newBackoff(s.options.Backoff, s.random),
+// stage is how far a slot has come.
+type stage uint8
+
+const (
+	unknown stage = iota
+	proposed
+	commanded
+	decided
+)
+
+// follower is what a leader knows of a replica.
+type follower struct {
+	// slotOut is the lowest slot that the replica hasn't committed, as far as
+	// it has said.
+	slotOut uint64
+	// resentUpTo is how far decisions were sent again, at resentAt.
+	resentUpTo uint64
+	resentAt   consensus.Time
+}
+
+func newLeader(s *setting, configuration Configuration) *leader {
+	system, err := s.options.Quorums.System(len(configuration.Acceptors))
+	if err != nil { // only if a change passed by Protocol.Reconfigure
+		system = quorum.NewMajority(len(configuration.Acceptors))
 	}
-	for _, id := range s.replicas {
-		l.slotOut[id] = 1
+	first := max(configuration.First, 1)
+	l := &leader{
+		setting: s, configuration: configuration, quorum: system,
+		ballot: FirstBallot(s.self), patience: s.options.PingTimeout,
+		slots: newRing[pursuit](first), decidedUpTo: first, highest: first - 1,
+		followers: make([]follower, len(s.replicas)), backoff: newBackoff(s.options.Backoff, s.random),
+	}
+	for i := range l.followers {
+		l.followers[i].slotOut = 1
 	}
 	return l
 }
 
 // start begins with phase 1 of the leader's first ballot; if leaders watch
-// each other only the one with the lowest identifier does.
-func (l *leader) start(now consensus.Time, out *consensus.Outbox) {
-	if l.options.Watch && l.self != l.leaders[0] {
-		l.startWatching(now, FirstBallot(l.leaders[0]), out)
+// each other only the one with the lowest identifier does. One that was there
+// before lets the others go on.
+func (l *leader) start(now consensus.Time, restarted bool, out *consensus.Outbox) {
+	others := slices.DeleteFunc(slices.Clone(l.configuration.Leaders), func(id consensus.NodeID) bool { return id == l.self })
+	first := len(others) == 0 || l.self < others[0]
+	if l.options.Watch && len(others) > 0 && (restarted || !first) {
+		l.startWatching(now, FirstBallot(others[0]), out)
 		return
 	}
 	l.spawnScout(now, out)
 }
 
 func (l *leader) propose(now consensus.Time, from consensus.NodeID, m *Propose, out *consensus.Outbox) {
-	l.progress(from, m.SlotOut)
-	if m.Slot < l.floor {
+	p := l.slots.reach(m.Slot)
+	if p == nil {
 		return // every replica has committed the slot
 	}
-	if p, known := l.slots[m.Slot]; known {
+	if p.stage != unknown {
 		// The replica asks although the slot is decided: it hasn't heard.
-		if p.decided && now.Sub(p.since) >= l.options.Resend {
+		if p.stage == decided && now.Sub(p.since) >= l.options.Resend {
 			out.Send(from, &Decision{Slot: m.Slot, Command: p.command})
 		}
 		return
 	}
-	p := &pursuit{command: m.Command}
-	l.slots[m.Slot] = p
+	p.stage, p.command = proposed, m.Command
 	if l.active {
 		l.spawnCommander(now, m.Slot, p, out)
 	}
@@ -100,24 +132,42 @@ func (l *leader) propose(now consensus.Time, from consensus.NodeID, m *Propose, 
 
 // progress notes how far a replica is, and forgets the slots that all replicas
 // have committed: no leader needs to propose there again (Paxos Made Moderately
-// Complex, section 4.2).
-func (l *leader) progress(from consensus.NodeID, slotOut uint64) {
-	if known, ok := l.slotOut[from]; !ok || slotOut <= known {
+// Complex, section 4.2). A replica that is too far behind the others doesn't
+// hold them up: it will be told to fetch a snapshot.
+func (l *leader) progress(now consensus.Time, from consensus.NodeID, slotOut uint64, out *consensus.Outbox) {
+	i := slices.Index(l.replicas, from)
+	if i < 0 {
 		return
 	}
-	l.slotOut[from] = slotOut
-	floor := slotOut
-	for _, slot := range l.slotOut {
-		floor = min(floor, slot)
+	f := &l.followers[i]
+	f.slotOut = max(f.slotOut, slotOut)
+	least, most := f.slotOut, f.slotOut
+	for _, other := range l.followers {
+		least, most = min(least, other.slotOut), max(most, other.slotOut)
 	}
-	l.raiseFloor(floor)
+	if most > l.options.Retain {
+		least = max(least, most-l.options.Retain)
+	}
+	l.raiseFloor(least)
+	if slotOut >= l.slots.first && now.Sub(f.resentAt) < l.options.Resend { // it is catching up: go on at once
+		l.resendDecisions(now, i, out)
+	}
 }
 
 func (l *leader) raiseFloor(floor uint64) {
-	consensus.Forget(l.slots, l.floor, floor)
-	consensus.Forget(l.commanding, l.floor, floor)
-	l.floor = max(l.floor, floor)
+	for slot := l.slots.first; slot < min(floor, l.slots.end); slot++ {
+		if l.slots.at(slot).stage == commanded {
+			l.commanding--
+		}
+	}
+	l.slots.forget(floor)
+	l.decidedUpTo = max(l.decidedUpTo, l.slots.first)
+	l.highest = max(l.highest, l.slots.first-1)
 }
+
+// retired tells whether every slot of the configuration is committed, so that
+// the leader has nothing left to do.
+func (l *leader) retired() bool { return l.end > 0 && l.slots.first >= l.end }
 
 // adopted enters phase 2: for each slot the pvalue of the highest ballot
 // replaces what this leader had in mind, then every slot not known to be
@@ -126,23 +176,19 @@ func (l *leader) adopted(now consensus.Time, out *consensus.Outbox) {
 	s := l.scout
 	l.scout = nil
 	l.active = true
-	l.adoptedCount++
+	l.counters.adopted++
 	l.backoff.reset()
 	out.Trace(l.event("adopted", 0))
-	// An acceptor that has forgotten a slot knows that all have committed it.
+	// An acceptor that has forgotten a slot knows that it is committed.
 	l.raiseFloor(s.floor)
 	for slot, pvalue := range s.highest {
-		if slot < l.floor {
-			continue
-		}
-		if p, known := l.slots[slot]; !known {
-			l.slots[slot] = &pursuit{command: pvalue.Command}
-		} else if !p.decided {
-			p.command = pvalue.Command
+		if p := l.slots.reach(slot); p != nil && p.stage != decided {
+			p.stage, p.command = proposed, pvalue.Command
+			l.highest = max(l.highest, slot)
 		}
 	}
-	for _, slot := range sortedKeys(l.slots) {
-		if p := l.slots[slot]; !p.decided {
+	for slot := l.decidedUpTo; slot < l.slots.end; slot++ {
+		if p := l.slots.at(slot); p.stage == proposed {
 			l.spawnCommander(now, slot, p, out)
 		}
 	}
@@ -154,7 +200,7 @@ func (l *leader) preempted(now consensus.Time, by Ballot, out *consensus.Outbox)
 	if !by.Above(l.ballot) {
 		return
 	}
-	l.preemptedCount++
+	l.counters.preempted++
 	out.Trace(consensus.Event{Role: RoleLeader, Label: by.label("preempted", 0)})
 	l.abandon()
 	l.ballot = by.After(l.self)
@@ -163,7 +209,7 @@ func (l *leader) preempted(now consensus.Time, by Ballot, out *consensus.Outbox)
 		return
 	}
 	if wait := l.backoff.next(); wait > 0 {
-		out.SetTimer(consensus.Timer{Kind: timerBackoff}, wait)
+		out.SetTimer(l.timerOf(timerBackoff), wait)
 		return
 	}
 	l.spawnScout(now, out)
@@ -173,11 +219,21 @@ func (l *leader) preempted(now consensus.Time, by Ballot, out *consensus.Outbox)
 func (l *leader) abandon() {
 	l.active = false
 	l.scout = nil
-	clear(l.commanding)
+	l.commanding = 0
+	l.reads = confirmation{round: l.reads.round}
+	for slot := l.decidedUpTo; slot < l.slots.end; slot++ {
+		if p := l.slots.at(slot); p.stage == commanded {
+			p.stage = proposed
+		}
+	}
 }
 
-func (l *leader) timer(now consensus.Time, timer consensus.Timer, out *consensus.Outbox) {
-	switch timer.Kind {
+func (l *leader) timerOf(kind uint8) consensus.Timer {
+	return consensus.Timer{Kind: kind, Key: l.configuration.Number}
+}
+
+func (l *leader) timer(now consensus.Time, kind uint8, out *consensus.Outbox) {
+	switch kind {
 	case timerBackoff:
 		if !l.active && l.scout == nil {
 			l.spawnScout(now, out)
@@ -189,48 +245,68 @@ func (l *leader) timer(now consensus.Time, timer consensus.Timer, out *consensus
 	}
 }
 
-// resendLimit bounds how many decisions one tick sends again to one replica,
-// which may be dead for good.
-const resendLimit = 256
-
 // tick asks again for what hasn't come.
 func (l *leader) tick(now consensus.Time, out *consensus.Outbox) {
 	if l.scout != nil {
 		l.scout.resend(now, l, out)
 	}
-	for _, slot := range sortedKeys(l.commanding) {
-		if p := l.commanding[slot]; now.Sub(p.since) >= l.options.Resend {
-			l.sendPhase2a(now, slot, p, out)
+	for slot := l.decidedUpTo; slot < l.slots.end && l.commanding > 0; slot++ {
+		if p := l.slots.at(slot); p.stage == commanded && now.Sub(p.since) >= l.options.Resend {
+			l.sendPhase2a(now, slot, p, everyone, out)
 		}
 	}
-	for _, id := range l.replicas {
-		l.resendDecisions(now, id, out)
+	for i := range l.followers {
+		switch f := &l.followers[i]; {
+		case now.Sub(f.resentAt) < l.options.Resend:
+		case f.slotOut < l.slots.first && l.slots.first > 1:
+			f.resentAt = now
+			out.Send(l.replicas[i], &Behind{Floor: l.slots.first})
+		default:
+			f.resentUpTo = f.slotOut
+			l.resendDecisions(now, i, out)
+		}
 	}
+	l.tickReads(now, out)
 }
 
-// resendDecisions sends a replica the first decisions that it seems to lack. A
+// Bounds of the decisions that are sent again to one replica, which may be dead
+// for good: so many at a time, and so many beyond what it has acknowledged.
+const (
+	resendLimit  = 256
+	resendWindow = 1024
+)
+
+// resendDecisions sends a replica the next decisions that it seems to lack. A
 // decision is acknowledged by progress, which a replica reports within one
 // resend interval of its commit: hence twice.
-func (l *leader) resendDecisions(now consensus.Time, id consensus.NodeID, out *consensus.Outbox) {
-	if now.Sub(l.resentAt[id]) < l.options.Resend {
-		return
-	}
+func (l *leader) resendDecisions(now consensus.Time, i int, out *consensus.Outbox) {
+	f := &l.followers[i]
 	sent := 0
-	for slot := l.slotOut[id]; slot <= l.highest && sent < resendLimit; slot++ {
-		if p := l.slots[slot]; p != nil && p.decided && now.Sub(p.since) >= 2*l.options.Resend {
-			out.Send(id, &Decision{Slot: slot, Command: p.command})
-			l.resentAt[id] = now
-			sent++
+	slot := max(f.slotOut, f.resentUpTo, l.slots.first)
+	for ; slot < l.slots.end && slot < f.slotOut+resendWindow && sent < resendLimit; slot++ {
+		if p := l.slots.at(slot); p.stage != decided || now.Sub(p.since) < 2*l.options.Resend {
+			break
+		} else {
+			out.Send(l.replicas[i], &Decision{Slot: slot, Command: p.command})
 		}
+		f.resentAt = now
+		sent++
 	}
+	f.resentUpTo = slot
 }
 
 // stalled tells whether no quorum of acceptors has answered for so long that
 // another leader may fare better.
 func (l *leader) stalled(now consensus.Time) bool {
-	return (l.scout != nil || len(l.commanding) > 0) && now.Sub(l.awaiting) >= max(2*l.options.Resend, l.patience)
+	return (l.scout != nil || l.commanding > 0) && now.Sub(l.awaiting) >= max(2*l.options.Resend, l.patience)
 }
 
 func (l *leader) event(kind string, slot uint64) consensus.Event {
 	return consensus.Event{Role: RoleLeader, Label: l.ballot.label(kind, slot)}
+}
+
+// checkpoint persists what the leader must not forget: its ballot, which it may
+// have used, and the end of its configuration.
+func (l *leader) checkpoint(out *consensus.Outbox) {
+	out.Persist(&Phase1a{Configuration: l.configuration.Number, Ballot: l.ballot})
 }

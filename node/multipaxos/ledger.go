@@ -12,10 +12,10 @@ import (
 // clients may await them.
 type ledger map[consensus.ClientID]*account
 
+// account holds the commands from the lowest sequence number that isn't known to
+// be finished, its ring's first, on.
 type account struct {
-	// finished is the lowest sequence number that isn't known to be finished.
-	finished uint64
-	decided  map[uint64]struct{}
+	decided ring[bool]
 }
 
 func (l ledger) add(command consensus.Command) {
@@ -23,29 +23,24 @@ func (l ledger) add(command consensus.Command) {
 		return
 	}
 	a := l.of(command.Client)
-	if command.Sequence >= a.finished {
-		a.decided[command.Sequence] = struct{}{}
+	a.decided.forget(command.FirstUnanswered)
+	if entry := a.decided.reach(command.Sequence); entry != nil {
+		*entry = true
 	}
-	a.finish(command.FirstUnanswered)
 }
 
 // finish notes what a client says to be finished with.
 func (l ledger) finish(command consensus.Command) {
-	l.of(command.Client).finish(command.FirstUnanswered)
+	l.of(command.Client).decided.forget(command.FirstUnanswered)
 }
 
 func (l ledger) of(client consensus.ClientID) *account {
 	a := l[client]
 	if a == nil {
-		a = &account{finished: 1, decided: map[uint64]struct{}{}}
+		a = &account{decided: newRing[bool](1)}
 		l[client] = a
 	}
 	return a
-}
-
-func (a *account) finish(upTo uint64) {
-	consensus.Forget(a.decided, a.finished, upTo)
-	a.finished = max(a.finished, upTo)
 }
 
 // has tells whether the command was decided, or can't be awaited any more.
@@ -54,8 +49,11 @@ func (l ledger) has(command consensus.Command) bool {
 	if a == nil {
 		return false
 	}
-	_, decided := a.decided[command.Sequence]
-	return decided || command.Sequence < a.finished
+	if command.Sequence < a.decided.first {
+		return true
+	}
+	entry := a.decided.at(command.Sequence)
+	return entry != nil && *entry
 }
 
 // sortedKeys lists a map's keys in ascending order, so that what a machine does

@@ -4,11 +4,16 @@
 // leaders win ballots and have commands decided, acceptors remember.
 //
 // It promises what the papers prove: at most one command is decided for a slot,
-// whatever is lost, duplicated or reordered, as long as no process restarts
-// without its state; and decisions go on while a majority of the acceptors, one leader and
-// one replica can talk to each other and leaders don't duel for ever.
+// whatever is lost, duplicated or reordered, and whichever processes end and are
+// started again from what they persisted; and decisions go on while quorums of
+// the acceptors, one leader and one replica can talk to each other and leaders
+// don't duel for ever.
 //
-// A Machine has any set of the roles. It is pure (see package consensus).
+// A Machine has any set of the roles. It is pure (see package consensus). Where
+// to look: replica.go, leader.go, phases.go and acceptor.go are the papers'
+// pseudocode; watch.go and backoff.go keep leaders from duelling; membership.go
+// changes the configuration; reads.go answers reads without slots; catchup.go
+// brings a replica up to date that was away.
 package multipaxos
 
 import (
@@ -43,26 +48,38 @@ var Protocol = consensus.Protocol{
 		_, err := ParseOptions(options)
 		return err
 	},
+	CheckConfig:    checkConfig,
+	Reconfigure:    reconfigure,
 	New:            func(config consensus.Config) (consensus.Machine, error) { return New(config) },
 	PredictLatency: predictLatency,
 }
 
 // setting is what all roles of a process know.
 type setting struct {
-	self                         consensus.NodeID
-	replicas, leaders, acceptors []consensus.NodeID
-	options                      Options
-	random                       *rand.Rand
+	self     consensus.NodeID
+	replicas []consensus.NodeID
+	// initial is the configuration that the cluster starts with.
+	initial  Configuration
+	options  Options
+	random   *rand.Rand
+	counters *counters
 }
 
 // Machine is one process: the roles that it has, and the way to them.
 type Machine struct {
 	*setting
-	replica  *replica
-	leader   *leader
-	acceptor *acceptor
-	// ignored counts inputs for roles that the process doesn't have.
-	ignored uint64
+	replica *replica
+	// leads and accepts say which of the other roles the process may take up; it
+	// has a leader and an acceptor for each configuration that wants it, in
+	// ascending order.
+	leads, accepts bool
+	leaders        []*leader
+	acceptors      []*acceptor
+	// announced are the configurations after the first that its leaders know;
+	// those below over are over.
+	announced []Configuration
+	over      uint64
+	started   bool
 }
 
 // New makes the machine of config.Self. It fails if a role has no process, if
@@ -73,27 +90,31 @@ func New(config consensus.Config) (*Machine, error) {
 		return nil, fmt.Errorf("multipaxos: %w", err)
 	}
 	s := &setting{
-		self: config.Self, options: options,
-		replicas:  config.WithRole(RoleReplica),
-		leaders:   config.WithRole(RoleLeader),
-		acceptors: config.WithRole(RoleAcceptor),
-		random:    rand.New(rand.NewPCG(config.Seed, uint64(config.Self))),
+		self: config.Self, options: options, replicas: config.WithRole(RoleReplica),
+		initial:  Configuration{Leaders: config.WithRole(RoleLeader), Acceptors: config.WithRole(RoleAcceptor)},
+		random:   rand.New(rand.NewPCG(config.Seed, uint64(config.Self))),
+		counters: &counters{},
 	}
-	if len(s.replicas) == 0 || len(s.leaders) == 0 || len(s.acceptors) == 0 {
+	if len(s.replicas) == 0 || len(s.initial.Leaders) == 0 || len(s.initial.Acceptors) == 0 {
 		return nil, fmt.Errorf("multipaxos: %d replicas, %d leaders, %d acceptors, want at least one of each",
-			len(s.replicas), len(s.leaders), len(s.acceptors))
+			len(s.replicas), len(s.initial.Leaders), len(s.initial.Acceptors))
+	}
+	if err := checkConfig(config); err != nil {
+		return nil, fmt.Errorf("multipaxos: %w", err)
 	}
 	m := &Machine{setting: s}
+	for _, member := range config.Members {
+		if member.ID == s.self {
+			m.leads, m.accepts = member.Has(RoleLeader), member.Has(RoleAcceptor)
+		}
+	}
 	if contains(s.replicas, s.self) {
 		m.replica = newReplica(s)
 	}
-	if contains(s.leaders, s.self) {
-		m.leader = newLeader(s)
+	if contains(s.initial.Leaders, s.self) {
+		m.leaders = append(m.leaders, newLeader(s, s.initial))
 	}
-	if contains(s.acceptors, s.self) {
-		m.acceptor = newAcceptor()
-	}
-	if m.replica == nil && m.leader == nil && m.acceptor == nil {
+	if m.replica == nil && !m.leads && !m.accepts {
 		return nil, fmt.Errorf("multipaxos: process %v has none of the roles replica, leader, acceptor", s.self)
 	}
 	return m, nil
@@ -103,108 +124,126 @@ func New(config consensus.Config) (*Machine, error) {
 func (m *Machine) Step(now consensus.Time, input consensus.Input, out *consensus.Outbox) {
 	switch input.Kind {
 	case consensus.InputStart:
-		if m.leader != nil {
-			m.leader.start(now, out)
-		}
-		m.setTick(out)
+		m.start(now, input, out)
 	case consensus.InputCommand:
 		if m.replica != nil {
 			m.replica.request(now, input.Command, out)
 		} else {
-			m.ignored++
+			m.counters.ignored++
 		}
 	case consensus.InputTimer:
 		m.timer(now, input.Timer, out)
 	case consensus.InputMessage:
-		if !m.receive(now, input.From, input.Message, out) {
-			m.ignored++
-		}
+		m.receive(now, input.From, input.Message, out)
+	case consensus.InputCheckpoint:
+		m.checkpoint(out)
 	}
 }
 
 func (m *Machine) timer(now consensus.Time, timer consensus.Timer, out *consensus.Outbox) {
-	if m.leader != nil {
-		m.leader.timer(now, timer, out)
-	}
-	if timer.Kind != timerTick {
-		return
+	if timer.Kind == timerTick {
+		for _, l := range m.leaders {
+			l.timer(now, timerTick, out)
+		}
+		m.setTick(out)
+	} else if l := m.leaderOf(timer.Key); l != nil {
+		l.timer(now, timer.Kind, out)
 	}
 	if m.replica != nil {
-		m.replica.tick(now, out)
+		m.replica.timer(now, timer, out)
 	}
-	m.setTick(out)
 }
 
-// receive hands a message to the role that it is for; false if the process
-// doesn't have it.
-func (m *Machine) receive(now consensus.Time, from consensus.NodeID, message consensus.Message, out *consensus.Outbox) bool {
+// receive hands a message to the role that it is for.
+func (m *Machine) receive(now consensus.Time, from consensus.NodeID, message consensus.Message, out *consensus.Outbox) {
 	switch message := message.(type) {
-	case *Decision:
-		if m.replica == nil {
-			return false
-		}
-		m.replica.decision(now, message, out)
-		return true
 	case *Phase1a:
-		if m.acceptor == nil {
-			return false
+		if a := m.acceptorOf(from, message.Configuration, out); a != nil {
+			a.phase1a(from, message, out)
 		}
-		m.acceptor.phase1a(from, message, out)
-		return true
 	case *Phase2a:
-		if m.acceptor == nil {
-			return false
+		if a := m.acceptorOf(from, message.Configuration, out); a != nil {
+			a.phase2a(from, message, out)
 		}
-		m.acceptor.phase2a(from, message, out)
-		return true
+	case *Confirm:
+		if a := m.acceptorOf(from, message.Configuration, out); a != nil {
+			a.confirm(from, message, out)
+		}
+	case *Retire:
+		m.retireUpTo(message, out)
+	case *Progress:
+		for _, l := range m.leaders {
+			l.progress(now, from, message.SlotOut, out)
+		}
+		m.retire(out)
+	case *Configure:
+		m.configure(now, message.Configuration, out)
+		out.SendAfterSync(from, &Configured{Number: message.Configuration.Number})
+	default:
+		if !m.receiveAsLeader(now, from, message, out) && !m.receiveAsReplica(now, from, message, out) {
+			m.counters.ignored++
+		}
 	}
-	return m.leader != nil && m.leader.receive(now, from, message, out)
 }
 
-func (l *leader) receive(now consensus.Time, from consensus.NodeID, message consensus.Message, out *consensus.Outbox) bool {
+// receiveAsLeader is false if the message isn't for a leader, or not for one that
+// the process has.
+func (m *Machine) receiveAsLeader(now consensus.Time, from consensus.NodeID, message consensus.Message, out *consensus.Outbox) bool {
+	var l *leader
 	switch message := message.(type) {
 	case *Propose:
-		l.propose(now, from, message, out)
-	case *Progress:
-		l.progress(from, message.SlotOut)
+		if l = m.leaderOf(message.Configuration); l != nil {
+			l.propose(now, from, message, out)
+		}
 	case *Phase1b:
-		l.phase1b(now, from, message, out)
+		if l = m.leaderOf(message.Configuration); l != nil {
+			l.phase1b(now, from, message, out)
+		}
 	case *Phase2b:
-		l.phase2b(now, from, message, out)
+		if l = m.leaderOf(message.Configuration); l != nil {
+			l.phase2b(now, from, message, out)
+		}
 	case *Ping:
-		out.Send(from, &Pong{Ballot: l.known(), Stalled: l.stalled(now)})
+		if l = m.leaderOf(message.Configuration); l != nil {
+			l.ping(now, from, out)
+		}
 	case *Pong:
-		l.pong(now, from, message, out)
+		if l = m.leaderOf(message.Configuration); l != nil {
+			l.pong(now, from, message, out)
+		}
+	case *ReadRequest:
+		if l = m.leaderOf(message.Configuration); l != nil {
+			l.readRequest(now, from, message, out)
+		}
+	case *Confirmed:
+		if l = m.leaderOf(message.Configuration); l != nil {
+			l.confirmed(now, from, message, out)
+		}
+	}
+	return l != nil
+}
+
+func (m *Machine) receiveAsReplica(now consensus.Time, from consensus.NodeID, message consensus.Message, out *consensus.Outbox) bool {
+	if m.replica == nil {
+		return false
+	}
+	switch message := message.(type) {
+	case *Decision:
+		m.replica.decision(now, message, out)
+	case *Configured:
+		m.replica.configured(from, message)
+	case *Behind:
+		m.replica.behind(now, message, out)
+	case *Fetch:
+		m.replica.fetch(from, message, out)
+	case *ReadReady:
+		m.replica.readReady(now, message, out)
+	case *consensus.Snapshot:
+		m.replica.install(now, message, out)
 	default:
 		return false
 	}
 	return true
-}
-
-// Status says where the process stands. Counters are named role.what.
-func (m *Machine) Status() consensus.Status {
-	status := consensus.Status{Counters: map[string]uint64{"ignored": m.ignored}}
-	if r := m.replica; r != nil {
-		status.Learner, status.Slot = true, r.slotOut-1
-		status.Counters["replica.proposed"] = r.proposedCount
-		status.Counters["replica.decided"] = r.decidedCount
-		status.Counters["replica.duplicate_decisions"] = r.duplicateCount
-		status.Counters["replica.noops"] = r.noopCount
-		status.Counters["replica.repeated_commands"] = r.repeatedCount
-	}
-	if l := m.leader; l != nil {
-		status.Leading = l.active
-		status.Counters["leader.ballots"] = l.ballotCount
-		status.Counters["leader.adopted"] = l.adoptedCount
-		status.Counters["leader.preempted"] = l.preemptedCount
-		status.Counters["leader.decided"] = l.decidedCount
-	}
-	if a := m.acceptor; a != nil {
-		status.Counters["acceptor.adopted"] = a.adoptedCount
-		status.Counters["acceptor.accepted"] = a.acceptedCount
-		status.Counters["acceptor.refused"] = a.refusedCount
-	}
-	return status
 }
 
 func contains(ids []consensus.NodeID, id consensus.NodeID) bool { return slices.Contains(ids, id) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,28 +14,47 @@ import (
 )
 
 // network drives machines in virtual time over links that lose, duplicate and
-// reorder, and checks the protocol's invariants after each step.
+// reorder, with disks that take time to sync and processes that end and are
+// started again, and checks the protocol's invariants after each step.
 type network struct {
 	t        testing.TB
 	now      consensus.Time
 	random   *rand.Rand
+	members  []consensus.Member
+	options  string
+	seed     uint64
 	machines map[consensus.NodeID]*Machine
 	apps     map[consensus.NodeID]*consensus.Application
+	disks    map[consensus.NodeID]*disk
 	ids      []consensus.NodeID
 	queue    events
 	order    uint64
 	timers   map[timerKey]uint64 // the order number of the event that counts
+	lives    map[consensus.NodeID]int
 	dead     map[consensus.NodeID]bool
 	cut      func(from, to consensus.NodeID) bool
 	loss     float64
 	twice    float64
 	delay    func() time.Duration
-	chosen   map[uint64]consensus.Command
-	applied  map[consensus.NodeID]map[string]int
-	answers  map[uint64][]byte // by the sequence number of client's commands
-	trace    []string
-	keep     bool
-	onSend   func(from, to consensus.NodeID, message consensus.Message)
+	sync     time.Duration
+	// checkpointEvery is after how many records a checkpoint is made; 0 is never.
+	checkpointEvery int
+	chosen          map[uint64]consensus.Command
+	applied         map[consensus.NodeID]map[string]int
+	answers         map[uint64][]byte // by the sequence number of client's commands
+	oracle          *oracle
+	trace           []string
+	keep            bool
+	onSend          func(from, to consensus.NodeID, message consensus.Message)
+}
+
+// disk is what a process persists: durable records since the checkpoint, and
+// those that a crash would lose.
+type disk struct {
+	snapshot []byte
+	durable  []consensus.Message
+	pending  int // syncs under way
+	unsynced []consensus.Message
 }
 
 type timerKey struct {
@@ -47,6 +67,12 @@ type event struct {
 	order uint64
 	to    consensus.NodeID
 	input consensus.Input
+	// life, unless negative, is the only one of the process's that it concerns.
+	life int
+	// synced, unless nil, says that the disk has these records, after which the
+	// messages may leave.
+	synced   []consensus.Message
+	released []consensus.Outgoing
 }
 
 type events []event
@@ -79,15 +105,7 @@ func (c counting) Apply(operation []byte) []byte {
 // newNetwork makes a cluster: replicas 1.., leaders 11.., acceptors 21.. on
 // processes of their own, and starts it.
 func newNetwork(t testing.TB, replicas, leaders, acceptors int, options string, seed uint64) *network {
-	n := &network{
-		t: t, random: rand.New(rand.NewPCG(seed, 1)),
-		machines: map[consensus.NodeID]*Machine{}, apps: map[consensus.NodeID]*consensus.Application{},
-		timers: map[timerKey]uint64{}, dead: map[consensus.NodeID]bool{},
-		cut:    func(_, _ consensus.NodeID) bool { return false },
-		delay:  func() time.Duration { return 40 * time.Millisecond },
-		chosen: map[uint64]consensus.Command{}, applied: map[consensus.NodeID]map[string]int{},
-		answers: map[uint64][]byte{},
-	}
+	n := emptyNetwork(t, options, seed)
 	var members []consensus.Member
 	add := func(base, count int, role string) {
 		for i := range count {
@@ -98,32 +116,72 @@ func newNetwork(t testing.TB, replicas, leaders, acceptors int, options string, 
 	add(1, replicas, RoleReplica)
 	add(11, leaders, RoleLeader)
 	add(21, acceptors, RoleAcceptor)
-	n.start(members, options, seed)
+	n.start(members)
 	return n
 }
 
-func (n *network) start(members []consensus.Member, options string, seed uint64) {
+func emptyNetwork(t testing.TB, options string, seed uint64) *network {
+	return &network{
+		t: t, options: options, seed: seed, random: rand.New(rand.NewPCG(seed, 1)),
+		machines: map[consensus.NodeID]*Machine{}, apps: map[consensus.NodeID]*consensus.Application{},
+		disks: map[consensus.NodeID]*disk{}, lives: map[consensus.NodeID]int{},
+		timers: map[timerKey]uint64{}, dead: map[consensus.NodeID]bool{},
+		cut:    func(_, _ consensus.NodeID) bool { return false },
+		delay:  func() time.Duration { return 40 * time.Millisecond },
+		chosen: map[uint64]consensus.Command{}, applied: map[consensus.NodeID]map[string]int{},
+		answers: map[uint64][]byte{},
+	}
+}
+
+func (n *network) start(members []consensus.Member) {
+	n.members = members
+	n.oracle = newOracle(n)
 	for _, member := range members {
-		machine, err := New(consensus.Config{Self: member.ID, Members: members, Options: json.RawMessage(options), Seed: seed})
-		if err != nil {
-			n.t.Fatal(err)
-		}
 		n.ids = append(n.ids, member.ID)
-		n.machines[member.ID] = machine
-		if machine.replica != nil {
-			seen := map[string]int{}
-			n.applied[member.ID] = seen
-			n.apps[member.ID] = consensus.NewApplication(counting{kv.New(), seen})
+		n.disks[member.ID] = &disk{}
+		n.boot(member.ID)
+	}
+}
+
+// boot starts a process from its disk.
+func (n *network) boot(id consensus.NodeID) {
+	n.dead[id] = false
+	machine, err := New(consensus.Config{Self: id, Members: n.members, Options: json.RawMessage(n.options), Seed: n.seed})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.machines[id] = machine
+	d := n.disks[id]
+	start := consensus.Input{Kind: consensus.InputStart, Recovered: slices.Clone(d.durable)}
+	if machine.replica != nil {
+		n.applied[id] = map[string]int{}
+		app := consensus.NewApplication(counting{kv.New(), n.applied[id]})
+		if d.snapshot != nil {
+			if err := app.Restore(d.snapshot); err != nil {
+				n.t.Fatal(err)
+			}
 		}
+		n.apps[id] = app
+		start.Slot = app.Slot()
 	}
-	for _, id := range n.ids {
-		n.schedule(0, id, consensus.Input{Kind: consensus.InputStart})
-	}
+	n.schedule(0, id, start)
+}
+
+// crash ends a process; what its disk hasn't synced is lost.
+func (n *network) crash(id consensus.NodeID) {
+	n.dead[id] = true
+	n.lives[id]++
+	d := n.disks[id]
+	d.unsynced, d.pending = nil, 0
 }
 
 func (n *network) schedule(after time.Duration, to consensus.NodeID, input consensus.Input) uint64 {
 	n.order++
-	heap.Push(&n.queue, event{at: n.now.Add(after), order: n.order, to: to, input: input})
+	e := event{at: n.now.Add(after), order: n.order, to: to, input: input, life: n.lives[to]}
+	if input.Kind == consensus.InputMessage && input.From != to || input.Kind == consensus.InputCommand {
+		e.life = -1
+	}
+	heap.Push(&n.queue, e)
 	return n.order
 }
 
@@ -154,7 +212,11 @@ func (n *network) run(span time.Duration) {
 }
 
 func (n *network) deliver(e event) {
-	if n.dead[e.to] {
+	if n.dead[e.to] || e.life >= 0 && e.life != n.lives[e.to] {
+		return
+	}
+	if e.released != nil {
+		n.synced(e)
 		return
 	}
 	if e.input.Kind == consensus.InputTimer {
@@ -178,26 +240,74 @@ func (n *network) deliver(e event) {
 	n.carryOut(e.to, &out)
 }
 
+// synced notes that records are durable and lets go what waited for them.
+func (n *network) synced(e event) {
+	d := n.disks[e.to]
+	d.durable = append(d.durable, e.synced...)
+	d.unsynced = d.unsynced[len(e.synced):]
+	d.pending--
+	n.transmit(e.to, e.released)
+}
+
+// checkpoint replaces all records by those that the machine still needs.
+func (n *network) checkpoint(id consensus.NodeID) {
+	var out consensus.Outbox
+	n.machines[id].Step(n.now, consensus.Input{Kind: consensus.InputCheckpoint}, &out)
+	if len(out.Messages)+len(out.Committed)+len(out.Timers)+len(out.Events) > 0 {
+		n.t.Fatalf("a checkpoint of %v does more than persist", id)
+	}
+	d := n.disks[id]
+	d.durable = out.Records
+	if app := n.apps[id]; app != nil {
+		d.snapshot = app.Snapshot()
+	}
+}
+
 func (n *network) carryOut(id consensus.NodeID, out *consensus.Outbox) {
+	d := n.disks[id]
+	var now, later []consensus.Outgoing
 	for _, m := range out.Messages {
-		if n.onSend != nil {
-			n.onSend(id, m.To, m.Message)
+		if m.AfterSync {
+			later = append(later, m)
+		} else {
+			now = append(now, m)
 		}
-		input := consensus.Input{Kind: consensus.InputMessage, From: id, Message: m.Message}
-		if m.To == id {
-			n.schedule(0, id, input)
-			continue
+	}
+	n.transmit(id, now)
+	if len(out.Records)+len(later) > 0 {
+		d.unsynced = append(d.unsynced, out.Records...)
+		d.pending++
+		n.order++
+		e := event{at: n.now.Add(n.sync), order: n.order, to: id, life: n.lives[id], synced: slices.Clone(out.Records), released: later}
+		if later == nil {
+			e.released = []consensus.Outgoing{}
 		}
-		if n.dead[id] || n.cut(id, m.To) || n.random.Float64() < n.loss {
-			continue
+		if n.sync == 0 {
+			n.synced(e)
+		} else {
+			heap.Push(&n.queue, e)
 		}
-		n.schedule(n.delay(), m.To, input)
-		if n.random.Float64() < n.twice {
-			n.schedule(n.delay(), m.To, input)
+	}
+	if out.Install != nil {
+		if err := n.apps[id].Restore(out.Install.State); err != nil {
+			n.t.Fatal(err)
 		}
+		clear(n.applied[id])
 	}
 	for _, c := range out.Committed {
 		n.commit(id, c)
+	}
+	if out.Install != nil {
+		n.checkpoint(id)
+	}
+	for _, command := range out.Reads {
+		n.oracle.read(id, command)
+		n.answers[command.Sequence] = n.apps[id].Read(command).Result
+	}
+	for _, transfer := range out.Transfers {
+		app := n.apps[id]
+		snapshot := &consensus.Snapshot{Slot: app.Slot(), State: app.Snapshot(), With: transfer.With}
+		n.transmit(id, []consensus.Outgoing{{To: transfer.To, Message: snapshot}})
 	}
 	for _, change := range out.Timers {
 		key := timerKey{id, change.Timer}
@@ -207,6 +317,31 @@ func (n *network) carryOut(id consensus.NodeID, out *consensus.Outbox) {
 		}
 		n.timers[key] = n.schedule(change.After, id, consensus.Input{Kind: consensus.InputTimer, Timer: change.Timer})
 	}
+	if n.checkpointEvery > 0 && len(d.durable) >= n.checkpointEvery && d.pending == 0 {
+		n.checkpoint(id) // only now has the application what the machine committed
+	}
+}
+
+// transmit sends messages, unless the network has other plans.
+func (n *network) transmit(id consensus.NodeID, messages []consensus.Outgoing) {
+	for _, m := range messages {
+		n.oracle.sent(id, m)
+		if n.onSend != nil {
+			n.onSend(id, m.To, m.Message)
+		}
+		input := consensus.Input{Kind: consensus.InputMessage, From: id, Message: m.Message}
+		if m.To == id {
+			n.schedule(0, id, input)
+			continue
+		}
+		if n.cut(id, m.To) || n.random.Float64() < n.loss {
+			continue
+		}
+		n.schedule(n.delay(), m.To, input)
+		if n.random.Float64() < n.twice {
+			n.schedule(n.delay(), m.To, input)
+		}
+	}
 }
 
 // commit checks the invariants that concern decided commands.
@@ -215,8 +350,10 @@ func (n *network) commit(id consensus.NodeID, c consensus.Committed) {
 		n.t.Fatalf("slot %d was decided as command %d, replica %v commits command %d", c.Slot, before.Sequence, id, c.Command.Sequence)
 	}
 	n.chosen[c.Slot] = c.Command
+	n.oracle.committed(id, c)
 	n.apps[id].Apply(c.Slot, c.Command, func(response consensus.Response) { // panics on a gap
 		n.answers[response.Sequence] = response.Result
+		n.oracle.answered = max(n.oracle.answered, c.Slot)
 	})
 	for operation, count := range n.applied[id] {
 		if count > 1 {
@@ -252,6 +389,14 @@ func describe(message consensus.Message) string {
 	switch m := message.(type) {
 	case *Propose:
 		return fmt.Sprintf("propose(%d, #%d)", m.Slot, m.Command.Sequence)
+	case *Configure:
+		return fmt.Sprintf("configure(%d from %d: %v %v)", m.Configuration.Number, m.Configuration.First, m.Configuration.Leaders, m.Configuration.Acceptors)
+	case *Confirm:
+		return fmt.Sprintf("confirm(%v, %d)", m.Ballot, m.Round)
+	case *Confirmed:
+		return fmt.Sprintf("confirmed(%v, %d)", m.Ballot, m.Round)
+	case *ReadReady:
+		return fmt.Sprintf("read_ready(%d)", m.Slot)
 	case *Progress:
 		return fmt.Sprintf("progress(%d)", m.SlotOut)
 	case *Decision:

@@ -1,33 +1,74 @@
 package multipaxos
 
 import (
+	"slices"
 	"time"
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/quorum"
 )
 
-// scout seeks the adoption of its leader's ballot by a majority of the
-// acceptors (dissertation, section 3.5.2).
+// scout seeks the adoption of its leader's ballot by a quorum of the acceptors
+// (dissertation, section 3.5.2; which quorums: Flexible Paxos, section 4).
 type scout struct {
-	answers quorum.Count
+	answers quorum.Tally
+	// next is the slot from which each acceptor is asked for its pvalues.
+	next []uint64
 	// highest is the pvalue of the highest ballot that was accepted for a slot.
 	highest map[uint64]PValue
-	// floor is the highest floor of the acceptors that adopted.
+	// floor is the highest floor of the acceptors that answered.
 	floor uint64
 	since consensus.Time
 }
 
+// spawnScout begins phase 1. The ballot is persisted before it is used: a leader
+// that used one again after a restart could have two commands decided for a
+// slot.
 func (l *leader) spawnScout(now consensus.Time, out *consensus.Outbox) {
 	l.stopWatching(out)
+	acceptors := l.configuration.Acceptors
 	l.scout = &scout{
-		answers: quorum.NewCount(quorum.Majority(len(l.acceptors))),
+		answers: quorum.NewTally(l.quorum.Phase1()), next: make([]uint64, len(acceptors)),
 		highest: map[uint64]PValue{}, floor: 1, since: now,
 	}
+	for i := range l.scout.next {
+		l.scout.next[i] = l.slots.first
+	}
 	l.awaiting = now
-	l.ballotCount++
+	l.counters.ballots++
 	out.Trace(l.event("scout", 0))
-	out.Broadcast(l.acceptors, &Phase1a{Ballot: l.ballot, Floor: l.floor})
+	message := l.phase1aFrom(l.slots.first)
+	out.Persist(message)
+	asked := l.choose(l.quorum.Phase1())
+	for i, id := range acceptors {
+		if asked.has(i) {
+			out.SendAfterSync(id, message)
+		}
+	}
+}
+
+// phase1aFrom asks for the pvalues from a slot on.
+func (l *leader) phase1aFrom(slot uint64) *Phase1a {
+	return &Phase1a{Configuration: l.configuration.Number, Ballot: l.ballot, Floor: l.slots.first, From: slot}
+}
+
+// selection says which acceptors are asked: all of them, or a set.
+type selection struct {
+	all bool
+	set quorum.Set
+}
+
+var everyone = selection{all: true}
+
+func (s selection) has(i int) bool { return s.all || s.set.Has(i) }
+
+// choose says which acceptors are asked first: all, or a quorum drawn at random.
+// The others are asked once an answer is overdue.
+func (l *leader) choose(rule quorum.Rule) selection {
+	if l.options.Quorums.Choice != ChoiceRandom {
+		return everyone
+	}
+	return selection{set: rule.Choose(l.random)}
 }
 
 // resend asks those again that haven't answered.
@@ -36,9 +77,9 @@ func (s *scout) resend(now consensus.Time, l *leader, out *consensus.Outbox) {
 		return
 	}
 	s.since = now
-	for _, id := range l.acceptors {
-		if !s.answers.Has(id) {
-			out.Send(id, &Phase1a{Ballot: l.ballot, Floor: l.floor})
+	for i, id := range l.configuration.Acceptors {
+		if !s.answers.Has(i) {
+			out.Send(id, l.phase1aFrom(s.next[i]))
 		}
 	}
 }
@@ -48,37 +89,50 @@ func (l *leader) phase1b(now consensus.Time, from consensus.NodeID, m *Phase1b, 
 		l.preempted(now, m.Ballot, out)
 		return
 	}
-	if l.scout == nil || m.Ballot != l.ballot || !contains(l.acceptors, from) {
+	i := slices.Index(l.configuration.Acceptors, from)
+	if l.scout == nil || m.Ballot != l.ballot || i < 0 {
 		return
 	}
-	l.scout.floor = max(l.scout.floor, m.Floor)
+	s := l.scout
+	s.floor = max(s.floor, m.Floor)
 	for _, pvalue := range m.Accepted {
-		if best, ok := l.scout.highest[pvalue.Slot]; !ok || pvalue.Ballot.Above(best.Ballot) {
-			l.scout.highest[pvalue.Slot] = pvalue
+		if best, ok := s.highest[pvalue.Slot]; !ok || pvalue.Ballot.Above(best.Ballot) {
+			s.highest[pvalue.Slot] = pvalue
 		}
 	}
-	if l.scout.answers.Add(from) {
+	if m.Next > 0 { // only all of its pvalues make an answer
+		if m.Next > s.next[i] {
+			s.next[i] = m.Next
+			out.Send(from, l.phase1aFrom(m.Next))
+		}
+		return
+	}
+	if s.answers.Add(i) {
 		l.adopted(now, out)
 	}
 }
 
-// spawnCommander seeks the acceptance of the slot's command by a majority of
-// the acceptors.
+// spawnCommander seeks the acceptance of the slot's command by a quorum of the
+// acceptors.
 func (l *leader) spawnCommander(now consensus.Time, slot uint64, p *pursuit, out *consensus.Outbox) {
-	if len(l.commanding) == 0 {
+	if l.commanding == 0 {
 		l.awaiting = now
 	}
-	l.commanding[slot] = p
-	p.answers = quorum.NewCount(quorum.Majority(len(l.acceptors)))
-	l.sendPhase2a(now, slot, p, out)
+	l.commanding++
+	p.stage = commanded
+	p.answers = quorum.NewTally(l.quorum.Phase2())
+	l.sendPhase2a(now, slot, p, l.choose(l.quorum.Phase2()), out)
 }
 
 // sendPhase2a sends to those acceptors that haven't accepted yet.
-func (l *leader) sendPhase2a(now consensus.Time, slot uint64, p *pursuit, out *consensus.Outbox) {
+func (l *leader) sendPhase2a(now consensus.Time, slot uint64, p *pursuit, asked selection, out *consensus.Outbox) {
 	p.since = now
-	message := &Phase2a{PValue: PValue{Ballot: l.ballot, Slot: slot, Command: p.command}, Floor: l.floor}
-	for _, id := range l.acceptors {
-		if !p.answers.Has(id) {
+	message := &Phase2a{
+		Configuration: l.configuration.Number,
+		PValue:        PValue{Ballot: l.ballot, Slot: slot, Command: p.command}, Floor: l.slots.first,
+	}
+	for i, id := range l.configuration.Acceptors {
+		if asked.has(i) && !p.answers.Has(i) {
 			out.Send(id, message)
 		}
 	}
@@ -89,88 +143,20 @@ func (l *leader) phase2b(now consensus.Time, from consensus.NodeID, m *Phase2b, 
 		l.preempted(now, m.Ballot, out)
 		return
 	}
-	p := l.commanding[m.Slot]
-	if p == nil || m.Ballot != l.ballot || !contains(l.acceptors, from) {
+	p := l.slots.at(m.Slot)
+	i := slices.Index(l.configuration.Acceptors, from)
+	if p == nil || p.stage != commanded || m.Ballot != l.ballot || i < 0 || !p.answers.Add(i) {
 		return
 	}
-	if !p.answers.Add(from) {
-		return
-	}
-	delete(l.commanding, m.Slot)
-	p.decided, p.since = true, now
+	l.commanding--
+	p.stage, p.since = decided, now
 	l.awaiting = now
-	l.decidedCount++
+	l.counters.decided++
 	l.highest = max(l.highest, m.Slot)
+	for l.decidedUpTo < l.slots.end && l.slots.at(l.decidedUpTo).stage == decided {
+		l.decidedUpTo++
+	}
 	out.Broadcast(l.replicas, &Decision{Slot: m.Slot, Command: p.command})
-}
-
-// watch is what a passive leader knows of the one that it defers to.
-type watch struct {
-	// ballot belongs to the leader that is watched; bottom if none is.
-	ballot Ballot
-	heard  consensus.Time
-}
-
-// startWatching defers to the owner of the ballot for as long as it answers
-// pings (Paxos Made Moderately Complex, section 3).
-func (l *leader) startWatching(now consensus.Time, ballot Ballot, out *consensus.Outbox) {
-	l.watch = watch{ballot: ballot, heard: now}
-	out.Send(ballot.Leader, &Ping{})
-	out.SetTimer(consensus.Timer{Kind: timerWatch}, l.options.PingInterval)
-}
-
-func (l *leader) stopWatching(out *consensus.Outbox) {
-	if !l.watch.ballot.IsBottom() {
-		l.watch = watch{}
-		out.CancelTimer(consensus.Timer{Kind: timerWatch})
-	}
-}
-
-// look pings the watched leader, or scouts once it has been silent for too
-// long.
-func (l *leader) look(now consensus.Time, out *consensus.Outbox) {
-	watched := l.watch.ballot
-	if watched.IsBottom() {
-		return
-	}
-	if now.Sub(l.watch.heard) >= l.patience {
-		l.patience = min(2*l.patience, maxPatience)
-		out.Trace(consensus.Event{Role: RoleLeader, Label: watched.label("silent", 0)})
-		if !l.ballot.Above(watched) {
-			l.ballot = watched.After(l.self)
-		}
-		l.spawnScout(now, out)
-		return
-	}
-	out.Send(watched.Leader, &Ping{})
-	out.SetTimer(consensus.Timer{Kind: timerWatch}, l.options.PingInterval)
-}
-
-// maxPatience bounds how long a silent leader is waited for.
-const maxPatience = time.Minute
-
-// pong notes that the watched leader lives and isn't stalled. One that knows of a higher ballot
-// has lost its own: then its owner is the one to watch.
-func (l *leader) pong(now consensus.Time, from consensus.NodeID, m *Pong, out *consensus.Outbox) {
-	watched := l.watch.ballot
-	if watched.IsBottom() || from != watched.Leader {
-		return
-	}
-	if !m.Stalled {
-		l.watch.heard = now
-	}
-	if m.Ballot.Above(watched) && m.Ballot.Leader != l.self {
-		l.stopWatching(out)
-		l.startWatching(now, m.Ballot, out)
-	}
-}
-
-// known is the highest ballot that the leader knows to have been started.
-func (l *leader) known() Ballot {
-	if l.watch.ballot.IsBottom() {
-		return l.ballot
-	}
-	return l.watch.ballot
 }
 
 // tickEvery is how often machines look for what is overdue, in relation to the

@@ -1,6 +1,7 @@
 package multipaxos
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,32 +11,62 @@ import (
 
 // predictLatency follows a command through the undisturbed protocol: the
 // least over the replicas of client -> replica -> leader, a round trip to the
-// nearest majority of acceptors, the least over the replicas of leader ->
-// replica -> client. Where leaders watch each other the one with the lowest
-// identifier leads; else the best placed one is assumed to.
+// nearest quorum of phase 2, the least over the replicas of leader -> replica
+// -> client. Where leaders watch each other the one with the lowest identifier
+// leads; else the best placed one is assumed to.
+//
+// It is the least time that a command can take, not the mean: where quorums are
+// drawn at random, the time with the best draw; where commands are batched,
+// that of the one that fills the batch. It is 0 if checkConfig refuses the
+// configuration.
 func predictLatency(config consensus.Config, client consensus.NodeID, delay func(from, to consensus.NodeID) time.Duration) time.Duration {
+	options, err := ParseOptions(config.Options)
+	if err != nil {
+		return 0
+	}
+	acceptors := config.WithRole(RoleAcceptor)
+	system, err := options.Quorums.System(len(acceptors))
+	if err != nil {
+		return 0
+	}
 	leaders := config.WithRole(RoleLeader)
-	if options, err := ParseOptions(config.Options); err == nil && options.Watch {
+	if options.Watch {
 		leaders = leaders[:1]
 	}
 	var best time.Duration = -1
 	for _, leader := range leaders {
-		if d := predictUnder(config, client, leader, delay); best < 0 || d < best {
+		var in, out []time.Duration
+		for _, replica := range config.WithRole(RoleReplica) {
+			in = append(in, delay(client, replica)+delay(replica, leader))
+			out = append(out, delay(leader, replica)+delay(replica, client))
+		}
+		decided := nearestQuorum(system.Phase2(), acceptors, func(acceptor consensus.NodeID) time.Duration {
+			return delay(leader, acceptor) + delay(acceptor, leader)
+		})
+		if d := slices.Min(in) + decided + slices.Min(out); best < 0 || d < best {
 			best = d
 		}
 	}
 	return best
 }
 
-func predictUnder(config consensus.Config, client, leader consensus.NodeID, delay func(from, to consensus.NodeID) time.Duration) time.Duration {
-	var in, out, phase2 []time.Duration
-	for _, replica := range config.WithRole(RoleReplica) {
-		in = append(in, delay(client, replica)+delay(replica, leader))
-		out = append(out, delay(leader, replica)+delay(replica, client))
+// nearestQuorum is the least time after which a quorum of acceptors has
+// answered, if each does after its round trip.
+func nearestQuorum(rule quorum.Rule, acceptors []consensus.NodeID, roundTrip func(consensus.NodeID) time.Duration) time.Duration {
+	type answer struct {
+		index int
+		after time.Duration
 	}
-	for _, acceptor := range config.WithRole(RoleAcceptor) {
-		phase2 = append(phase2, delay(leader, acceptor)+delay(acceptor, leader))
+	var answers []answer
+	for index, acceptor := range acceptors {
+		answers = append(answers, answer{index, roundTrip(acceptor)})
 	}
-	slices.Sort(phase2)
-	return slices.Min(in) + phase2[quorum.Majority(len(phase2))-1] + slices.Min(out)
+	slices.SortStableFunc(answers, func(a, b answer) int { return cmp.Compare(a.after, b.after) })
+	tally := quorum.NewTally(rule)
+	for _, a := range answers {
+		if tally.Add(a.index) {
+			return a.after
+		}
+	}
+	panic("multipaxos: all acceptors together are no quorum")
 }

@@ -17,22 +17,42 @@ type replica struct {
 	// decided.
 	displaced []displacement
 	// purgeAt is the number of requests at which finished ones are looked for.
-	purgeAt   int
-	proposals map[uint64]proposal
-	// decisions are those that can't be committed yet because an earlier one is
-	// missing.
-	decisions map[uint64]consensus.Command
+	purgeAt int
+	// slots are what the replica knows of the slots from slotOut on.
+	slots ring[slotState]
 	// slotIn is the lowest slot that this replica has neither proposed a command
 	// for nor seen a decision of; slotOut the lowest not committed.
 	slotIn, slotOut uint64
+	// proposing counts the own proposals that are not committed, waiting the
+	// decisions.
+	proposing, waiting uint64
+	// highest is the highest slot with a decision.
+	highest uint64
 	// decided remembers which commands were decided already.
 	decided ledger
 	// reported is the slotOut that the leaders were told last.
 	reported uint64
 	// stuckAt is the slotOut of the last tick if a later decision was waiting.
 	stuckAt uint64
+	// hold is when a batch that isn't full is proposed all the same; 0 if none
+	// waits.
+	hold consensus.Time
 
-	proposedCount, decidedCount, duplicateCount, noopCount, repeatedCount uint64
+	// configurations are the one in force, the one before it, and those to come.
+	configurations []Configuration
+	// announcements are configurations that leaders haven't acknowledged.
+	announcements []announcement
+	reading       reading
+	catchUp       catchUp
+}
+
+// slotState is what a replica knows of a slot.
+type slotState struct {
+	// decision is nil until the slot is decided.
+	decision *Decision
+	proposed bool
+	proposal consensus.Command
+	sent     consensus.Time
 }
 
 type displacement struct {
@@ -41,23 +61,26 @@ type displacement struct {
 	until uint64
 }
 
-type proposal struct {
-	command consensus.Command
-	sent    consensus.Time
-}
-
 func newReplica(s *setting) *replica {
 	return &replica{
-		setting:   s,
-		proposals: map[uint64]proposal{},
-		decisions: map[uint64]consensus.Command{},
-		decided:   ledger{},
-		slotIn:    1, slotOut: 1, reported: 1, purgeAt: minPurge,
+		setting: s, slots: newRing[slotState](1), decided: ledger{},
+		slotIn: 1, slotOut: 1, reported: 1, purgeAt: minPurge,
+		configurations: []Configuration{s.initial},
 	}
 }
 
 func (r *replica) request(now consensus.Time, command consensus.Command, out *consensus.Outbox) {
 	r.decided.finish(command)
+	switch {
+	case command.Kind == consensus.KindRead && r.options.Reads == ReadsConfirm:
+		r.read(now, command, out)
+		return
+	case command.Kind == consensus.KindReconfigure:
+		var ok bool
+		if command, ok = numbered(command, r.latest().Number+1); !ok {
+			return
+		}
+	}
 	r.requests = append(r.requests, command)
 	if len(r.requests) >= r.purgeAt {
 		r.purge()
@@ -76,22 +99,74 @@ func (r *replica) purge() {
 }
 
 // propose gives slots to waiting requests while the window has room, as the
-// invariant slot_in < slot_out + WINDOW demands.
+// invariant slot_in < slot_out + WINDOW demands, and the pipeline too.
 func (r *replica) propose(now consensus.Time, out *consensus.Outbox) {
 	r.readmit()
-	for len(r.requests) > 0 && r.slotIn < r.slotOut+r.options.Window {
-		if _, known := r.decisions[r.slotIn]; known {
+	for r.hasRoom() {
+		if s := r.slots.at(r.slotIn); s != nil && (s.decision != nil || s.proposed) {
 			r.slotIn++
 			continue
 		}
-		command := r.requests[0]
-		r.requests[0] = consensus.Command{}
-		r.requests = r.requests[1:]
-		if r.decided.has(command) { // meanwhile, on another replica's proposal
-			continue
+		command, ok := r.nextCommand(now, out)
+		if !ok {
+			return
 		}
 		r.proposeAt(now, r.slotIn, command, out)
 		r.slotIn++
+	}
+}
+
+func (r *replica) hasRoom() bool {
+	if len(r.requests) == 0 && r.slotIn >= r.latest().First {
+		return false
+	}
+	return r.slotIn < r.slotOut+r.options.Window && (r.options.Pipeline == 0 || r.proposing < r.options.Pipeline)
+}
+
+// nextCommand takes requests for one slot: a batch, if so configured, or a no-op
+// where a new configuration is to come into force. It is false if there is
+// nothing to propose yet.
+func (r *replica) nextCommand(now consensus.Time, out *consensus.Outbox) (consensus.Command, bool) {
+	r.dropDecided()
+	size := r.options.Batch.Size
+	switch n := len(r.requests); {
+	case n == 0:
+		return consensus.Command{}, r.slotIn < r.latest().First
+	case n >= size || r.options.Batch.Delay == 0 || r.slotIn < r.latest().First:
+	case r.hold == 0:
+		r.hold = now.Add(r.options.Batch.Delay)
+		out.SetTimer(consensus.Timer{Kind: timerBatch}, r.options.Batch.Delay)
+		return consensus.Command{}, false
+	case now < r.hold:
+		return consensus.Command{}, false
+	}
+	r.hold = 0
+	var batch []consensus.Command
+	command := r.requests[0]
+	for len(r.requests) > 0 && len(batch) < size {
+		next := r.requests[0]
+		r.requests[0] = consensus.Command{}
+		r.requests = r.requests[1:]
+		if size > 1 {
+			batch = append(batch, next)
+		}
+		r.dropDecided()
+		if size == 1 {
+			break
+		}
+	}
+	if len(batch) > 1 {
+		command = consensus.NewBatch(batch)
+	}
+	return command, true
+}
+
+// dropDecided drops the first requests that were decided meanwhile, on another
+// replica's proposal.
+func (r *replica) dropDecided() {
+	for len(r.requests) > 0 && r.decided.has(r.requests[0]) {
+		r.requests[0] = consensus.Command{}
+		r.requests = r.requests[1:]
 	}
 }
 
@@ -109,76 +184,133 @@ func (r *replica) readmit() {
 }
 
 func (r *replica) proposeAt(now consensus.Time, slot uint64, command consensus.Command, out *consensus.Outbox) {
-	r.proposedCount++
-	r.proposals[slot] = proposal{command: command, sent: now}
-	out.Broadcast(r.leaders, &Propose{Slot: slot, Command: command, SlotOut: r.slotOut})
-	r.reported = r.slotOut
+	s := r.slots.reach(slot)
+	s.proposed, s.proposal = true, command
+	r.counters.proposed++
+	r.proposing++
+	r.sendPropose(now, slot, s, out)
+}
+
+func (r *replica) sendPropose(now consensus.Time, slot uint64, s *slotState, out *consensus.Outbox) {
+	s.sent = now
+	configuration := r.configurationOf(slot)
+	out.Broadcast(configuration.Leaders, &Propose{Configuration: configuration.Number, Slot: slot, Command: s.proposal})
 }
 
 func (r *replica) decision(now consensus.Time, m *Decision, out *consensus.Outbox) {
-	if _, known := r.decisions[m.Slot]; known || m.Slot < r.slotOut {
-		r.duplicateCount++
+	s := r.slots.reach(m.Slot)
+	if s == nil || s.decision != nil {
+		r.counters.duplicates++
 		if m.Slot < r.slotOut {
 			r.reported = 0 // the leader hasn't heard: tell it again
 		}
 		return
 	}
-	r.decisions[m.Slot] = m.Command
-	if r.decided.has(m.Command) {
-		r.repeatedCount++
+	s.decision = m
+	r.waiting++
+	r.highest = max(r.highest, m.Slot)
+	r.learn(m.Command)
+	for s := r.slots.at(r.slotOut); s != nil && s.decision != nil; s = r.slots.at(r.slotOut) {
+		r.commit(s, out)
 	}
-	r.decided.add(m.Command)
-	for {
-		command, known := r.decisions[r.slotOut]
-		if !known {
-			break
-		}
-		r.commit(command, out)
+	if r.slotOut-r.reported >= progressEvery {
+		r.report(out)
 	}
+	r.answerReads(now, out)
 	r.propose(now, out)
+}
+
+// progressEvery is how many slots a replica commits before it tells the leaders
+// at once rather than at the next tick.
+const progressEvery = 64
+
+// learn notes that a command, or each command of a batch, is decided.
+func (r *replica) learn(command consensus.Command) {
+	if command.Kind == consensus.KindBatch {
+		_ = command.Each(func(_ uint32, inner consensus.Command) { r.learn(inner) })
+		return
+	}
+	if r.decided.has(command) {
+		r.counters.repeated++
+	}
+	r.decided.add(command)
 }
 
 // commit hands over the command of slotOut. If this replica had proposed
 // another one for the slot, that one must find a new slot.
-func (r *replica) commit(command consensus.Command, out *consensus.Outbox) {
-	if mine, ok := r.proposals[r.slotOut]; ok {
-		delete(r.proposals, r.slotOut)
-		if !mine.command.Same(command) && mine.command.Client != 0 && !r.decided.has(mine.command) {
-			r.displaced = append(r.displaced, displacement{command: mine.command, until: r.slotIn})
+func (r *replica) commit(s *slotState, out *consensus.Outbox) {
+	m := s.decision
+	if s.proposed {
+		r.proposing--
+		if !s.proposal.Same(m.Command) {
+			r.displace(s.proposal)
 		}
 	}
-	delete(r.decisions, r.slotOut)
-	out.Commit(r.slotOut, command)
-	r.decidedCount++
+	out.Persist(m)
+	out.Commit(r.slotOut, m.Command)
+	r.reconfigured(m, out)
+	r.waiting--
+	r.counters.committed++
 	r.slotOut++
+	r.slots.forget(r.slotOut)
 	r.slotIn = max(r.slotIn, r.slotOut)
+}
+
+// displace keeps what isn't decided yet of a proposal that lost its slot.
+func (r *replica) displace(proposal consensus.Command) {
+	_ = proposal.Each(func(_ uint32, command consensus.Command) { // NewBatch made it
+		if command.Client != 0 && !r.decided.has(command) {
+			r.displaced = append(r.displaced, displacement{command: command, until: r.slotIn})
+		}
+	})
+}
+
+// report tells the leaders how far the replica is. What is forgotten because of
+// it must not be lost with the replica, so it waits for the disk.
+func (r *replica) report(out *consensus.Outbox) {
+	message := &Progress{SlotOut: r.slotOut}
+	for _, id := range r.concerned() {
+		out.SendAfterSync(id, message)
+	}
+	r.reported = r.slotOut
+}
+
+func (r *replica) timer(now consensus.Time, timer consensus.Timer, out *consensus.Outbox) {
+	switch timer.Kind {
+	case timerTick:
+		r.tick(now, out)
+	case timerBatch:
+		r.propose(now, out)
+	}
 }
 
 // tick asks again for what hasn't come, and tells the leaders how far the
 // replica is if they don't know.
 func (r *replica) tick(now consensus.Time, out *consensus.Outbox) {
-	for _, slot := range sortedKeys(r.proposals) {
-		p := r.proposals[slot]
-		if now.Sub(p.sent) < r.options.Resend {
+	for slot, left := r.slotOut, r.proposing; left > 0 && slot < r.slots.end; slot++ {
+		s := r.slots.at(slot)
+		if !s.proposed {
 			continue
 		}
-		p.sent = now
-		r.proposals[slot] = p
-		out.Broadcast(r.leaders, &Propose{Slot: slot, Command: p.command, SlotOut: r.slotOut})
-		r.reported = r.slotOut
+		left--
+		if s.decision == nil && now.Sub(s.sent) >= r.options.Resend {
+			r.sendPropose(now, slot, s, out)
+		}
 	}
 	r.fillGap(now, out)
 	if r.reported != r.slotOut {
-		out.Broadcast(r.leaders, &Progress{SlotOut: r.slotOut})
-		r.reported = r.slotOut
+		r.report(out)
 	}
+	r.announce(now, out)
+	r.tickReads(now, out)
+	r.propose(now, out)
 }
 
 // fillGap proposes no-ops for slots that nobody seems to propose for while
 // later ones are decided: their proposer may be dead (Paxos Made Simple,
 // section 3). A slot that was decided after all comes back as such.
 func (r *replica) fillGap(now consensus.Time, out *consensus.Outbox) {
-	if len(r.decisions) == 0 {
+	if r.waiting == 0 {
 		r.stuckAt = 0
 		return
 	}
@@ -186,12 +318,9 @@ func (r *replica) fillGap(now consensus.Time, out *consensus.Outbox) {
 		r.stuckAt = r.slotOut
 		return
 	}
-	last := slices.Max(sortedKeys(r.decisions))
-	for slot := r.slotOut; slot < last && slot < r.slotOut+r.options.Window; slot++ {
-		_, proposed := r.proposals[slot]
-		_, known := r.decisions[slot]
-		if !proposed && !known {
-			r.noopCount++
+	for slot := r.slotOut; slot < r.highest && slot < r.slotOut+r.options.Window; slot++ {
+		if s := r.slots.at(slot); s == nil || !s.proposed && s.decision == nil {
+			r.counters.noops++
 			r.proposeAt(now, slot, consensus.Command{}, out)
 			r.slotIn = max(r.slotIn, slot+1)
 		}

@@ -126,14 +126,9 @@ func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 
 // All roles in one process, as "any set of roles" allows.
 func TestRolesMayShareAProcess(t *testing.T) {
-	n := newNetwork(t, 1, 1, 1, "", 1)
-	*n = network{
-		t: t, random: n.random, machines: map[consensus.NodeID]*Machine{}, apps: map[consensus.NodeID]*consensus.Application{},
-		timers: map[timerKey]uint64{}, dead: map[consensus.NodeID]bool{}, cut: n.cut, delay: n.delay,
-		chosen: map[uint64]consensus.Command{}, applied: map[consensus.NodeID]map[string]int{}, answers: map[uint64][]byte{},
-	}
+	n := emptyNetwork(t, "", 1)
 	roles := []string{RoleReplica, RoleLeader, RoleAcceptor}
-	n.start([]consensus.Member{{ID: 1, Roles: roles}, {ID: 2, Roles: roles}, {ID: 3, Roles: roles}}, "", 1)
+	n.start([]consensus.Member{{ID: 1, Roles: roles}, {ID: 2, Roles: roles}, {ID: 3, Roles: roles}})
 	for sequence := uint64(1); sequence <= 20; sequence++ {
 		n.send(update(sequence, 1), 1, 2, 3)
 		n.run(30 * time.Millisecond)
@@ -158,11 +153,12 @@ func TestStateIsBoundedByWhatIsInFlight(t *testing.T) {
 		size := 0
 		switch {
 		case m.replica != nil:
-			size = len(m.replica.requests) + len(m.replica.proposals) + len(m.replica.decisions) + len(m.replica.decided[update(1, 1).Client].decided)
-		case m.leader != nil:
-			size = len(m.leader.slots)
-		case m.acceptor != nil:
-			size = len(m.acceptor.accepted)
+			d := m.replica.decided[update(1, 1).Client].decided
+			size = len(m.replica.requests) + int(m.replica.slots.end-m.replica.slots.first) + int(d.end-d.first)
+		case m.leads:
+			size = int(m.leaders[0].slots.end - m.leaders[0].slots.first)
+		case m.accepts:
+			size = int(m.acceptors[0].accepted.end - m.acceptors[0].accepted.first)
 		}
 		if size > 200 {
 			t.Errorf("process %v holds %d entries after 3000 commands at 100 a second", id, size)

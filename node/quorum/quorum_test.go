@@ -3,8 +3,6 @@ package quorum
 import (
 	"math/bits"
 	"testing"
-
-	"quorumlab/node/consensus"
 )
 
 // The defining property, against all sets: any two majorities intersect, and
@@ -30,20 +28,5 @@ func TestMajoritiesIntersectAndFewerDoNot(t *testing.T) {
 				t.Errorf("n = %d: all sets of %d intersect: %v, want %v", n, c.size, all, c.intersect)
 			}
 		}
-	}
-}
-
-func TestAnAnswerCountsOnceAndTheQuorumCompletesOnce(t *testing.T) {
-	c := NewCount(2)
-	for i, step := range []struct {
-		from consensus.NodeID
-		want bool
-	}{{1, false}, {1, false}, {2, true}, {2, false}, {3, false}} {
-		if got := c.Add(step.from); got != step.want {
-			t.Errorf("answer %d, from %v: complete = %v, want %v", i, step.from, got, step.want)
-		}
-	}
-	if !c.Has(3) || c.Has(4) {
-		t.Error("Has doesn't say who answered")
 	}
 }

@@ -48,7 +48,7 @@ func (r *Reader) Next() (Kind, []byte, error) {
 		return 0, nil, fmt.Errorf("%w: length 0", ErrBadFrame)
 	case length > MaxFrameBytes:
 		return 0, nil, fmt.Errorf("%w: length %d, the limit is %d", ErrFrameTooLarge, length, MaxFrameBytes)
-	case kind < KindHello || kind > KindMessage:
+	case kind < KindHello || kind > KindSnapshot:
 		return 0, nil, fmt.Errorf("%w: kind %d", ErrBadFrame, kind)
 	}
 	payload, err := r.payload(length - 1)

@@ -1,6 +1,6 @@
 // Package wire is what processes say to each other on a connection: frames, and
-// the messages that every protocol shares (hello, request, response). A
-// protocol's own messages are encoded by its consensus.Codec and carried as
+// the messages that every protocol shares (hello, request, response, snapshot).
+// A protocol's own messages are encoded by its consensus.Codec and carried as
 // they are.
 //
 // A frame is a length of four bytes, big-endian, which counts what follows it;
@@ -16,6 +16,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/wire/wirepb"
@@ -50,6 +53,8 @@ const (
 	KindResponse
 	// KindMessage is a message of the protocol.
 	KindMessage
+	// KindSnapshot is a *consensus.Snapshot.
+	KindSnapshot
 )
 
 // Hello introduces the sender of a connection.
@@ -69,9 +74,9 @@ func AppendHello(dst []byte, hello Hello) []byte {
 }
 
 // AppendMessage appends the framed message: a consensus.Request, a
-// consensus.Response, or a message of the codec's protocol. A message too large
-// for a frame is an error that wraps ErrFrameTooLarge, and dst comes back as it
-// was.
+// consensus.Response, a *consensus.Snapshot, or a message of the codec's
+// protocol. A message too large for a frame is an error that wraps
+// ErrFrameTooLarge, and dst comes back as it was.
 func AppendMessage(dst []byte, codec consensus.Codec, message consensus.Message) ([]byte, error) {
 	start := len(dst)
 	switch m := message.(type) {
@@ -79,6 +84,8 @@ func AppendMessage(dst []byte, codec consensus.Codec, message consensus.Message)
 		dst = appendRequest(dst, m)
 	case consensus.Response:
 		dst = appendResponse(dst, m)
+	case *consensus.Snapshot:
+		dst = appendSnapshot(dst, codec, m)
 	default:
 		dst = append(dst, 0, 0, 0, 0, byte(KindMessage))
 		dst = codec.Append(dst, message)
@@ -88,6 +95,29 @@ func AppendMessage(dst []byte, codec consensus.Codec, message consensus.Message)
 		return dst[:start], fmt.Errorf("%w: %s of %d bytes", ErrFrameTooLarge, message.Label().Kind, length)
 	}
 	return dst, nil
+}
+
+// Size is the number of bytes that AppendMessage would append, were there no
+// limit to a frame.
+func Size(codec consensus.Codec, message consensus.Message) int {
+	switch m := message.(type) {
+	case consensus.Request:
+		var command wirepb.Command
+		CommandToProto(&command, m.Command)
+		request := wirepb.Request{Command: &command}
+		return headerBytes + request.SizeVT()
+	case consensus.Response:
+		response := responseToProto(m)
+		return headerBytes + response.SizeVT()
+	case *consensus.Snapshot:
+		head := wirepb.Snapshot{Slot: m.Slot, State: m.State}
+		size := headerBytes + head.SizeVT()
+		for _, with := range m.With {
+			size += protowire.SizeTag(snapshotWith) + protowire.SizeBytes(codec.Size(with))
+		}
+		return size
+	}
+	return headerBytes + codec.Size(message)
 }
 
 func appendRequest(dst []byte, request consensus.Request) []byte {
@@ -101,11 +131,29 @@ func appendRequest(dst []byte, request consensus.Request) []byte {
 }
 
 func appendResponse(dst []byte, response consensus.Response) []byte {
-	message := wirepb.Response{
-		Client: uint64(response.Client), Sequence: response.Sequence,
-		Slot: response.Slot, Result: response.Result,
-	}
+	message := responseToProto(response)
 	dst, room := reserve(dst, KindResponse, message.SizeVT())
+	_, err := message.MarshalToSizedBufferVT(room)
+	mustFit(err)
+	return dst
+}
+
+func responseToProto(response consensus.Response) wirepb.Response {
+	return wirepb.Response{
+		Client: uint64(response.Client), Sequence: response.Sequence,
+		Slot: response.Slot, Index: response.Index, Result: response.Result,
+	}
+}
+
+// snapshotWith is the number of the field with of wirepb.Snapshot.
+const snapshotWith protowire.Number = 3
+
+func appendSnapshot(dst []byte, codec consensus.Codec, snapshot *consensus.Snapshot) []byte {
+	message := wirepb.Snapshot{Slot: snapshot.Slot, State: snapshot.State}
+	for _, with := range snapshot.With {
+		message.With = append(message.With, codec.Append(nil, with))
+	}
+	dst, room := reserve(dst, KindSnapshot, message.SizeVT())
 	_, err := message.MarshalToSizedBufferVT(room)
 	mustFit(err)
 	return dst
@@ -140,15 +188,17 @@ func CommandToProto(dst *wirepb.Command, command consensus.Command) {
 	dst.Sequence = command.Sequence
 	dst.FirstUnanswered = command.FirstUnanswered
 	dst.Operation = command.Operation
+	dst.Kind = uint32(command.Kind)
 }
 
 // CommandFromProto gives the command, which shares the message's operation; an
-// absent message is the zero command.
+// absent message is the zero command. A kind that there isn't stays one.
 func CommandFromProto(src *wirepb.Command) consensus.Command {
 	if src == nil {
 		return consensus.Command{}
 	}
 	return consensus.Command{
+		Kind:   consensus.CommandKind(min(src.Kind, math.MaxUint8)),
 		Client: consensus.ClientID(src.Client), Sequence: src.Sequence,
 		FirstUnanswered: src.FirstUnanswered, Operation: src.Operation,
 	}
@@ -174,9 +224,10 @@ func DecodeRequest(payload []byte) (consensus.Request, error) {
 	if err := message.UnmarshalVT(payload); err != nil {
 		return consensus.Request{}, fmt.Errorf("%w: request: %w", ErrBadFrame, err)
 	}
-	if command.Client == 0 || command.Sequence == 0 || command.FirstUnanswered > command.Sequence {
-		return consensus.Request{}, fmt.Errorf("%w: request of client %d with sequence %d, first unanswered %d",
-			ErrBadFrame, command.Client, command.Sequence, command.FirstUnanswered)
+	if command.Client == 0 || command.Sequence == 0 || command.FirstUnanswered > command.Sequence ||
+		command.Kind >= uint32(consensus.KindBatch) {
+		return consensus.Request{}, fmt.Errorf("%w: request of client %d with sequence %d, first unanswered %d, kind %d",
+			ErrBadFrame, command.Client, command.Sequence, command.FirstUnanswered, command.Kind)
 	}
 	return consensus.Request{Command: CommandFromProto(&command)}, nil
 }
@@ -190,6 +241,25 @@ func DecodeResponse(payload []byte) (consensus.Response, error) {
 	}
 	return consensus.Response{
 		Client: consensus.ClientID(message.Client), Sequence: message.Sequence,
-		Slot: message.Slot, Result: message.Result,
+		Slot: message.Slot, Index: message.Index, Result: message.Result,
 	}, nil
+}
+
+// DecodeSnapshot reads a snapshot's payload, and what it brings along with the
+// protocol's codec; the snapshot shares no memory with the payload. The error
+// wraps ErrBadFrame.
+func DecodeSnapshot(payload []byte, codec consensus.Codec) (*consensus.Snapshot, error) {
+	var message wirepb.Snapshot
+	if err := message.UnmarshalVT(payload); err != nil {
+		return nil, fmt.Errorf("%w: snapshot: %w", ErrBadFrame, err)
+	}
+	snapshot := &consensus.Snapshot{Slot: message.Slot, State: message.State}
+	for i, encoded := range message.With {
+		with, err := codec.Decode(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("%w: snapshot of slot %d: message %d: %w", ErrBadFrame, message.Slot, i, err)
+		}
+		snapshot.With = append(snapshot.With, with)
+	}
+	return snapshot, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -26,14 +27,24 @@ func (textCodec) Append(dst []byte, message consensus.Message) []byte {
 	return append(dst, message.(textMessage)...)
 }
 
-func (textCodec) Decode(src []byte) (consensus.Message, error) { return textMessage(src), nil }
+func (textCodec) Decode(src []byte) (consensus.Message, error) {
+	if string(src) == "nonsense" {
+		return nil, errNonsense
+	}
+	return textMessage(src), nil
+}
+
+var errNonsense = errors.New("nonsense")
 
 var (
 	testRequest = consensus.Request{Command: consensus.Command{
-		Client: consensus.NewClientID(7, 1), Sequence: 12, FirstUnanswered: 9, Operation: []byte("operation"),
+		Kind: consensus.KindRead, Client: consensus.NewClientID(7, 1), Sequence: 12, FirstUnanswered: 9, Operation: []byte("operation"),
 	}}
 	testResponse = consensus.Response{
-		Client: consensus.NewClientID(7, 1), Sequence: 12, Slot: 1 << 40, Result: []byte{1, 2},
+		Client: consensus.NewClientID(7, 1), Sequence: 12, Slot: 1 << 40, Index: consensus.IndexRead, Result: []byte{1, 2},
+	}
+	testSnapshot = &consensus.Snapshot{
+		Slot: 300, State: []byte("state"), With: []consensus.Message{textMessage("first"), textMessage("")},
 	}
 )
 
@@ -61,6 +72,8 @@ func decode(t *testing.T, kind Kind, payload []byte) any {
 		message, err = DecodeResponse(payload)
 	case KindMessage:
 		message, err = textCodec{}.Decode(payload)
+	case KindSnapshot:
+		message, err = DecodeSnapshot(payload, textCodec{})
 	}
 	if err != nil {
 		t.Fatalf("kind %d: %v", kind, err)
@@ -74,7 +87,7 @@ func TestFramesComeBackAsTheyWereSent(t *testing.T) {
 	for i := range long {
 		long[i] = byte(i * 7)
 	}
-	want := []any{hello, testRequest, textMessage(long), testResponse, textMessage(""), textMessage("short")}
+	want := []any{hello, testRequest, textMessage(long), testResponse, textMessage(""), testSnapshot, textMessage("short")}
 	stream := AppendHello(nil, hello)
 	for _, message := range want[1:] {
 		stream = appendAll(t, stream, message.(consensus.Message))
@@ -112,7 +125,7 @@ func TestBadFramesAreNamedErrors(t *testing.T) {
 	}{
 		{"no length", header(0, 1), ErrBadFrame},
 		{"kind 0", header(1, 0), ErrBadFrame},
-		{"kind 5", header(1, 5), ErrBadFrame},
+		{"kind 6", header(1, 6), ErrBadFrame},
 		{"one byte too long", header(MaxFrameBytes+1, 4), ErrFrameTooLarge},
 		{"far too long", header(1<<32-1, 4), ErrFrameTooLarge},
 		{"http", []byte("GET / HTTP/1.1\r\n\r\n"), ErrFrameTooLarge},
@@ -141,6 +154,54 @@ func TestPayloadsThatAreNoMessageAreBadFrames(t *testing.T) {
 	}
 	if _, err := DecodeResponse(garbage); !errors.Is(err, ErrBadFrame) {
 		t.Errorf("response: %v", err)
+	}
+	if _, err := DecodeSnapshot(garbage, textCodec{}); !errors.Is(err, ErrBadFrame) {
+		t.Errorf("snapshot: %v", err)
+	}
+	bad := appendSnapshot(nil, textCodec{}, &consensus.Snapshot{Slot: 9, With: []consensus.Message{textMessage("nonsense")}})
+	if _, err := DecodeSnapshot(bad[headerBytes:], textCodec{}); !errors.Is(err, ErrBadFrame) || !errors.Is(err, errNonsense) {
+		t.Errorf("snapshot with a bad message: %v", err)
+	}
+}
+
+func TestCommandsThatNoClientCouldHaveIssuedAreRefused(t *testing.T) {
+	for name, change := range map[string]func(*consensus.Command){
+		"no client":          func(c *consensus.Command) { c.Client = 0 },
+		"no sequence number": func(c *consensus.Command) { c.Sequence, c.FirstUnanswered = 0, 0 },
+		"awaits a later one": func(c *consensus.Command) { c.FirstUnanswered = c.Sequence + 1 },
+		"a batch":            func(c *consensus.Command) { c.Kind = consensus.KindBatch },
+		"an unknown kind":    func(c *consensus.Command) { c.Kind = 200 },
+	} {
+		request := testRequest
+		change(&request.Command)
+		if _, err := DecodeRequest(appendRequest(nil, request)[headerBytes:]); !errors.Is(err, ErrBadFrame) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for kind := consensus.KindOperation; kind < consensus.KindBatch; kind++ {
+		request := testRequest
+		request.Command.Kind = kind
+		if got, err := DecodeRequest(appendRequest(nil, request)[headerBytes:]); err != nil || got.Command.Kind != kind {
+			t.Errorf("kind %d: %v, %v", kind, got, err)
+		}
+	}
+}
+
+func TestSizeIsThatOfTheFrame(t *testing.T) {
+	empty := consensus.Request{}
+	long := testRequest
+	long.Command.Operation = make([]byte, 300)
+	for _, message := range []consensus.Message{
+		testRequest, empty, long, testResponse, consensus.Response{}, testSnapshot, &consensus.Snapshot{},
+		&consensus.Snapshot{Slot: 1, With: []consensus.Message{textMessage(make([]byte, 300))}}, textMessage("text"), textMessage(""),
+	} {
+		if got, want := Size(textCodec{}, message), len(appendAll(t, nil, message)); got != want {
+			t.Errorf("%T %v: %d bytes, the frame has %d", message, message, got, want)
+		}
+	}
+	var request, response consensus.Message = testRequest, testResponse
+	if n := testing.AllocsPerRun(100, func() { Size(textCodec{}, request); Size(textCodec{}, response) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -210,6 +271,10 @@ func TestCommandsConvertBothWays(t *testing.T) {
 	if got := CommandFromProto(&message); !reflect.DeepEqual(got, testRequest.Command) {
 		t.Errorf("%v, want %v", got, testRequest.Command)
 	}
+	message.Kind = 1<<32 - 256 // no kind, and must not become one
+	if got := CommandFromProto(&message); got.Kind <= consensus.KindBatch {
+		t.Errorf("a kind that there isn't became %d", got.Kind)
+	}
 	if got := CommandFromProto(nil); !reflect.DeepEqual(got, consensus.Command{}) {
 		t.Errorf("an absent command is %v", got)
 	}
@@ -272,6 +337,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendRequest(nil, testRequest)[headerBytes:])
 	f.Add(appendResponse(nil, testResponse)[headerBytes:])
 	f.Add(AppendHello(nil, Hello{"text", 1, 1})[headerBytes:])
+	f.Add(appendSnapshot(nil, textCodec{}, testSnapshot)[headerBytes:])
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if hello, err := DecodeHello(payload); err == nil {
 			again, err := DecodeHello(AppendHello(nil, hello)[headerBytes:])
@@ -288,8 +354,14 @@ func FuzzDecode(f *testing.F) {
 		}
 		if response, err := DecodeResponse(payload); err == nil {
 			again, err := DecodeResponse(appendResponse(nil, response)[headerBytes:])
-			if err != nil || again.Slot != response.Slot || !bytes.Equal(again.Result, response.Result) {
+			if err != nil || again.Slot != response.Slot || again.Index != response.Index || !bytes.Equal(again.Result, response.Result) {
 				t.Errorf("response %v came back as %v, %v", response, again, err)
+			}
+		}
+		if snapshot, err := DecodeSnapshot(payload, textCodec{}); err == nil {
+			again, err := DecodeSnapshot(appendSnapshot(nil, textCodec{}, snapshot)[headerBytes:], textCodec{})
+			if err != nil || again.Slot != snapshot.Slot || !bytes.Equal(again.State, snapshot.State) || !slices.Equal(again.With, snapshot.With) {
+				t.Errorf("snapshot %v came back as %v, %v", snapshot, again, err)
 			}
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"quorumlab/node/consensus"
 	"quorumlab/node/multipaxos"
 	"quorumlab/node/multipaxos/wire/multipaxospb"
@@ -34,6 +36,15 @@ const (
 	kindPhase2b
 	kindPing
 	kindPong
+	kindConfigure
+	kindConfigured
+	kindRetire
+	kindBehind
+	kindFetch
+	kindReadRequest
+	kindConfirm
+	kindConfirmed
+	kindReadReady
 )
 
 // Codec implements consensus.Codec.
@@ -50,31 +61,91 @@ type encodable interface {
 func (Codec) Append(dst []byte, message consensus.Message) []byte {
 	switch m := message.(type) {
 	case *multipaxos.Propose:
-		return appendTo(dst, kindPropose, &multipaxospb.Propose{Slot: m.Slot, Command: toProto(m.Command), SlotOut: m.SlotOut})
-	case *multipaxos.Progress:
-		return appendTo(dst, kindProgress, &multipaxospb.Progress{SlotOut: m.SlotOut})
+		return appendTo(dst, kindPropose, &multipaxospb.Propose{Configuration: m.Configuration, Slot: m.Slot, Command: toProto(m.Command)})
 	case *multipaxos.Decision:
 		return appendTo(dst, kindDecision, &multipaxospb.Decision{Slot: m.Slot, Command: toProto(m.Command)})
-	case *multipaxos.Phase1a:
-		return appendTo(dst, kindPhase1a, &multipaxospb.Phase1A{Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Floor: m.Floor})
-	case *multipaxos.Phase1b:
-		return appendTo(dst, kindPhase1b, phase1bToProto(m))
 	case *multipaxos.Phase2a:
 		return appendTo(dst, kindPhase2a, &multipaxospb.Phase2A{
-			Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Slot: m.Slot, Command: toProto(m.Command), Floor: m.Floor,
+			Configuration: m.Configuration, Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader),
+			Slot: m.Slot, Command: toProto(m.Command), Floor: m.Floor,
 		})
 	case *multipaxos.Phase2b:
-		return appendTo(dst, kindPhase2b, &multipaxospb.Phase2B{Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Slot: m.Slot})
+		return appendTo(dst, kindPhase2b, phase2bToProto(m))
+	}
+	kind, encoded := toEncodable(message)
+	return appendTo(dst, kind, encoded)
+}
+
+// Size is the number of bytes that Append would append. For the messages that
+// every command takes it needs no memory.
+func (c Codec) Size(message consensus.Message) int {
+	switch m := message.(type) {
+	case *multipaxos.Propose:
+		return 1 + fieldSize(m.Slot) + commandSize(m.Command) + fieldSize(m.Configuration)
+	case *multipaxos.Decision:
+		return 1 + fieldSize(m.Slot) + commandSize(m.Command)
+	case *multipaxos.Phase2a:
+		return 1 + fieldSize(m.Ballot.Round) + fieldSize(uint64(m.Ballot.Leader)) + fieldSize(m.Slot) +
+			commandSize(m.Command) + fieldSize(m.Floor) + fieldSize(m.Configuration)
+	case *multipaxos.Phase2b:
+		return 1 + fieldSize(m.Ballot.Round) + fieldSize(uint64(m.Ballot.Leader)) + fieldSize(m.Slot) + fieldSize(m.Configuration)
+	}
+	_, encoded := toEncodable(message)
+	return 1 + encoded.SizeVT()
+}
+
+// fieldSize is the size of a number's field with a tag below 16.
+func fieldSize(number uint64) int {
+	if number == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(number)
+}
+
+func commandSize(command consensus.Command) int {
+	var encoded wirepb.Command
+	shared.CommandToProto(&encoded, command)
+	return 1 + protowire.SizeBytes(encoded.SizeVT())
+}
+
+// toEncodable converts the messages that are rarer than commands.
+func toEncodable(message consensus.Message) (kind byte, encoded encodable) {
+	switch m := message.(type) {
+	case *multipaxos.Progress:
+		return kindProgress, &multipaxospb.Progress{SlotOut: m.SlotOut}
+	case *multipaxos.Phase1a:
+		return kindPhase1a, &multipaxospb.Phase1A{
+			Configuration: m.Configuration, Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Floor: m.Floor, From: m.From,
+		}
+	case *multipaxos.Phase1b:
+		return kindPhase1b, phase1bToProto(m)
 	case *multipaxos.Ping:
-		return append(dst, kindPing)
+		return kindPing, &multipaxospb.Ping{Configuration: m.Configuration}
 	case *multipaxos.Pong:
-		return appendTo(dst, kindPong, &multipaxospb.Pong{Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Stalled: m.Stalled})
+		return kindPong, &multipaxospb.Pong{
+			Configuration: m.Configuration, Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Stalled: m.Stalled,
+		}
+	case *multipaxos.Configure:
+		return kindConfigure, configureToProto(m)
+	case *multipaxos.Configured:
+		return kindConfigured, &multipaxospb.Number{Number: m.Number}
+	case *multipaxos.Retire:
+		return kindRetire, &multipaxospb.Number{Number: m.Configuration}
+	case *multipaxos.Behind:
+		return kindBehind, &multipaxospb.Number{Number: m.Floor}
+	case *multipaxos.Fetch:
+		return kindFetch, &multipaxospb.Number{Number: m.SlotOut}
+	case *multipaxos.ReadRequest:
+		return kindReadRequest, &multipaxospb.ReadRequest{Configuration: m.Configuration, Id: m.ID}
+	case *multipaxos.Confirm:
+		return kindConfirm, confirmToProto(m.Configuration, m.Ballot, m.Round)
+	case *multipaxos.Confirmed:
+		return kindConfirmed, confirmToProto(m.Configuration, m.Ballot, m.Round)
+	case *multipaxos.ReadReady:
+		return kindReadReady, &multipaxospb.ReadReady{Configuration: m.Configuration, Id: m.ID, Slot: m.Slot}
 	}
 	panic(fmt.Sprintf("multipaxos: no encoding for %T", message))
 }
-
-// Size is the number of bytes that Append would append.
-func (c Codec) Size(message consensus.Message) int { return len(c.Append(nil, message)) }
 
 func appendTo(dst []byte, kind byte, message encodable) []byte {
 	size := message.SizeVT()
@@ -104,11 +175,7 @@ func decode(kind byte, body []byte) (consensus.Message, error) {
 	case kindPropose:
 		var m multipaxospb.Propose
 		err := m.UnmarshalVT(body)
-		return &multipaxos.Propose{Slot: m.Slot, Command: shared.CommandFromProto(m.Command), SlotOut: m.SlotOut}, err
-	case kindProgress:
-		var m multipaxospb.Progress
-		err := m.UnmarshalVT(body)
-		return &multipaxos.Progress{SlotOut: m.SlotOut}, err
+		return &multipaxos.Propose{Configuration: m.Configuration, Slot: m.Slot, Command: shared.CommandFromProto(m.Command)}, err
 	case kindDecision:
 		var m multipaxospb.Decision
 		err := m.UnmarshalVT(body)
@@ -116,7 +183,7 @@ func decode(kind byte, body []byte) (consensus.Message, error) {
 	case kindPhase1a:
 		var m multipaxospb.Phase1A
 		err := m.UnmarshalVT(body)
-		return &multipaxos.Phase1a{Ballot: ballot(m.Round, m.Leader), Floor: m.Floor}, err
+		return &multipaxos.Phase1a{Configuration: m.Configuration, Ballot: ballot(m.Round, m.Leader), Floor: m.Floor, From: m.From}, err
 	case kindPhase1b:
 		var m multipaxospb.Phase1B
 		err := m.UnmarshalVT(body)
@@ -125,28 +192,103 @@ func decode(kind byte, body []byte) (consensus.Message, error) {
 		var m multipaxospb.Phase2A
 		err := m.UnmarshalVT(body)
 		pvalue := multipaxos.PValue{Ballot: ballot(m.Round, m.Leader), Slot: m.Slot, Command: shared.CommandFromProto(m.Command)}
-		return &multipaxos.Phase2a{PValue: pvalue, Floor: m.Floor}, err
+		return &multipaxos.Phase2a{Configuration: m.Configuration, PValue: pvalue, Floor: m.Floor}, err
 	case kindPhase2b:
 		var m multipaxospb.Phase2B
 		err := m.UnmarshalVT(body)
-		return &multipaxos.Phase2b{Ballot: ballot(m.Round, m.Leader), Slot: m.Slot}, err
+		return &multipaxos.Phase2b{Configuration: m.Configuration, Ballot: ballot(m.Round, m.Leader), Slot: m.Slot}, err
 	case kindPing:
-		return &multipaxos.Ping{}, nil
+		var m multipaxospb.Ping
+		err := m.UnmarshalVT(body)
+		return &multipaxos.Ping{Configuration: m.Configuration}, err
 	case kindPong:
 		var m multipaxospb.Pong
 		err := m.UnmarshalVT(body)
-		return &multipaxos.Pong{Ballot: ballot(m.Round, m.Leader), Stalled: m.Stalled}, err
+		return &multipaxos.Pong{Configuration: m.Configuration, Ballot: ballot(m.Round, m.Leader), Stalled: m.Stalled}, err
+	case kindConfigure:
+		var m multipaxospb.Configure
+		err := m.UnmarshalVT(body)
+		return configureFromProto(&m), err
+	case kindConfirm, kindConfirmed:
+		return decodeConfirm(kind, body)
+	case kindReadRequest:
+		var m multipaxospb.ReadRequest
+		err := m.UnmarshalVT(body)
+		return &multipaxos.ReadRequest{Configuration: m.Configuration, ID: m.Id}, err
+	case kindReadReady:
+		var m multipaxospb.ReadReady
+		err := m.UnmarshalVT(body)
+		return &multipaxos.ReadReady{Configuration: m.Configuration, ID: m.Id, Slot: m.Slot}, err
+	}
+	return decodeNumber(kind, body)
+}
+
+// decodeNumber decodes the messages that consist of one number.
+func decodeNumber(kind byte, body []byte) (consensus.Message, error) {
+	var m multipaxospb.Number
+	err := m.UnmarshalVT(body)
+	switch kind {
+	case kindProgress:
+		return &multipaxos.Progress{SlotOut: m.Number}, err
+	case kindConfigured:
+		return &multipaxos.Configured{Number: m.Number}, err
+	case kindRetire:
+		return &multipaxos.Retire{Configuration: m.Number}, err
+	case kindBehind:
+		return &multipaxos.Behind{Floor: m.Number}, err
+	case kindFetch:
+		return &multipaxos.Fetch{SlotOut: m.Number}, err
 	}
 	return nil, errors.New("there is no such kind")
+}
+
+func decodeConfirm(kind byte, body []byte) (consensus.Message, error) {
+	var m multipaxospb.Confirm
+	err := m.UnmarshalVT(body)
+	if kind == kindConfirm {
+		return &multipaxos.Confirm{Configuration: m.Configuration, Ballot: ballot(m.Round, m.Leader), Round: m.Number}, err
+	}
+	return &multipaxos.Confirmed{Configuration: m.Configuration, Ballot: ballot(m.Round, m.Leader), Round: m.Number}, err
+}
+
+func confirmToProto(configuration uint64, b multipaxos.Ballot, round uint64) *multipaxospb.Confirm {
+	return &multipaxospb.Confirm{Configuration: configuration, Round: b.Round, Leader: uint32(b.Leader), Number: round}
+}
+
+func configureToProto(m *multipaxos.Configure) *multipaxospb.Configure {
+	c := m.Configuration
+	encoded := &multipaxospb.Configure{Number: c.Number, First: c.First}
+	for _, id := range c.Leaders {
+		encoded.Leaders = append(encoded.Leaders, uint32(id))
+	}
+	for _, id := range c.Acceptors {
+		encoded.Acceptors = append(encoded.Acceptors, uint32(id))
+	}
+	return encoded
+}
+
+func configureFromProto(m *multipaxospb.Configure) *multipaxos.Configure {
+	decoded := &multipaxos.Configure{Configuration: multipaxos.Configuration{Number: m.Number, First: m.First}}
+	for _, id := range m.Leaders {
+		decoded.Configuration.Leaders = append(decoded.Configuration.Leaders, consensus.NodeID(id))
+	}
+	for _, id := range m.Acceptors {
+		decoded.Configuration.Acceptors = append(decoded.Configuration.Acceptors, consensus.NodeID(id))
+	}
+	return decoded
 }
 
 func ballot(round uint64, leader uint32) multipaxos.Ballot {
 	return multipaxos.Ballot{Round: round, Leader: consensus.NodeID(leader)}
 }
 
+func phase2bToProto(m *multipaxos.Phase2b) *multipaxospb.Phase2B {
+	return &multipaxospb.Phase2B{Configuration: m.Configuration, Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Slot: m.Slot}
+}
+
 func phase1bToProto(m *multipaxos.Phase1b) *multipaxospb.Phase1B {
 	encoded := &multipaxospb.Phase1B{
-		Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Floor: m.Floor,
+		Configuration: m.Configuration, Round: m.Ballot.Round, Leader: uint32(m.Ballot.Leader), Floor: m.Floor, Next: m.Next,
 		Accepted: make([]*multipaxospb.PValue, len(m.Accepted)),
 	}
 	for i, p := range m.Accepted {
@@ -158,7 +300,7 @@ func phase1bToProto(m *multipaxos.Phase1b) *multipaxospb.Phase1B {
 }
 
 func phase1bFromProto(m *multipaxospb.Phase1B) *multipaxos.Phase1b {
-	decoded := &multipaxos.Phase1b{Ballot: ballot(m.Round, m.Leader), Floor: m.Floor}
+	decoded := &multipaxos.Phase1b{Configuration: m.Configuration, Ballot: ballot(m.Round, m.Leader), Floor: m.Floor, Next: m.Next}
 	for _, p := range m.Accepted {
 		decoded.Accepted = append(decoded.Accepted, multipaxos.PValue{
 			Ballot: ballot(p.Round, p.Leader), Slot: p.Slot, Command: shared.CommandFromProto(p.Command),

@@ -14,18 +14,45 @@ func messages() []consensus.Message {
 	command := consensus.Command{Client: consensus.NewClientID(8, 3), Sequence: 7, FirstUnanswered: 5, Operation: []byte{1, 2, 3}}
 	b := multipaxos.Ballot{Round: 1 << 40, Leader: 4}
 	pvalue := multipaxos.PValue{Ballot: b, Slot: 9, Command: command}
+	configuration := multipaxos.Configuration{Number: 2, First: 99, Leaders: []consensus.NodeID{3, 4}, Acceptors: []consensus.NodeID{5}}
 	return []consensus.Message{
-		&multipaxos.Propose{Slot: 9, Command: command, SlotOut: 4},
-		&multipaxos.Propose{Slot: 9, SlotOut: 4}, // a no-op
+		&multipaxos.Propose{Slot: 9, Command: command, Configuration: 4},
+		&multipaxos.Propose{Slot: 9}, // a no-op
 		&multipaxos.Progress{SlotOut: 4},
 		&multipaxos.Decision{Slot: 9, Command: command},
-		&multipaxos.Phase1a{Ballot: b, Floor: 3},
-		&multipaxos.Phase1b{Ballot: b, Floor: 3, Accepted: []multipaxos.PValue{pvalue, pvalue}},
+		&multipaxos.Decision{Slot: 1 << 33, Command: consensus.NewBatch([]consensus.Command{command, command})},
+		&multipaxos.Phase1a{Ballot: b, Floor: 3, Configuration: 2, From: 7},
+		&multipaxos.Phase1b{Ballot: b, Floor: 3, Accepted: []multipaxos.PValue{pvalue, pvalue}, Configuration: 1, Next: 12},
 		&multipaxos.Phase1b{},
-		&multipaxos.Phase2a{PValue: pvalue, Floor: 3},
-		&multipaxos.Phase2b{Ballot: b, Slot: 9},
-		&multipaxos.Ping{},
-		&multipaxos.Pong{Ballot: b, Stalled: true},
+		&multipaxos.Phase2a{PValue: pvalue, Floor: 3, Configuration: 300},
+		&multipaxos.Phase2b{Ballot: b, Slot: 9, Configuration: 1},
+		&multipaxos.Ping{Configuration: 1},
+		&multipaxos.Pong{Ballot: b, Stalled: true, Configuration: 2},
+		&multipaxos.Configure{Configuration: configuration},
+		&multipaxos.Configured{Number: 2},
+		&multipaxos.Retire{Configuration: 1},
+		&multipaxos.Behind{Floor: 12},
+		&multipaxos.Fetch{SlotOut: 3},
+		&multipaxos.ReadRequest{Configuration: 1, ID: 1 << 60},
+		&multipaxos.Confirm{Configuration: 1, Ballot: b, Round: 5},
+		&multipaxos.Confirmed{Configuration: 1, Ballot: b, Round: 5},
+		&multipaxos.ReadReady{Configuration: 1, ID: 1 << 60, Slot: 8},
+	}
+}
+
+func TestSizeIsThatOfTheEncoding(t *testing.T) {
+	for _, m := range messages() {
+		if got, want := (Codec{}).Size(m), len(Codec{}.Append(nil, m)); got != want {
+			t.Errorf("%T: %d bytes, want %d", m, got, want)
+		}
+	}
+	hot := []consensus.Message{messages()[0], messages()[3], messages()[8], messages()[9]}
+	if n := testing.AllocsPerRun(100, func() {
+		for _, m := range hot {
+			Codec{}.Size(m)
+		}
+	}); n > 0 {
+		t.Errorf("the sizes of a command's messages take %v allocations", n)
 	}
 }
 
@@ -83,7 +110,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func BenchmarkAppendPhase2a(b *testing.B) {
-	m := messages()[7]
+	m := messages()[8]
 	var buffer []byte
 	b.ReportAllocs()
 	for b.Loop() {

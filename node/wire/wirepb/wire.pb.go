@@ -31,8 +31,10 @@ type Command struct {
 	Sequence        uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	FirstUnanswered uint64                 `protobuf:"varint,3,opt,name=first_unanswered,json=firstUnanswered,proto3" json:"first_unanswered,omitempty"`
 	Operation       []byte                 `protobuf:"bytes,4,opt,name=operation,proto3" json:"operation,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// kind is consensus.CommandKind.
+	Kind          uint32 `protobuf:"varint,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Command) Reset() {
@@ -93,6 +95,13 @@ func (x *Command) GetOperation() []byte {
 	return nil
 }
 
+func (x *Command) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
 // Request asks a process of the serving role to have a command decided.
 type Request struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -140,11 +149,13 @@ func (x *Request) GetCommand() *Command {
 
 // Response gives a client the result of a command that was applied.
 type Response struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Client        uint64                 `protobuf:"varint,1,opt,name=client,proto3" json:"client,omitempty"`
-	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Slot          uint64                 `protobuf:"varint,3,opt,name=slot,proto3" json:"slot,omitempty"`
-	Result        []byte                 `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Client   uint64                 `protobuf:"varint,1,opt,name=client,proto3" json:"client,omitempty"`
+	Sequence uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Slot     uint64                 `protobuf:"varint,3,opt,name=slot,proto3" json:"slot,omitempty"`
+	Result   []byte                 `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
+	// index is the command's place in the slot's batch, or consensus.IndexRead.
+	Index         uint32 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +218,76 @@ func (x *Response) GetResult() []byte {
 	return nil
 }
 
+func (x *Response) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+// Snapshot carries the state of an application to another process.
+type Snapshot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// slot is the last that the state includes.
+	Slot  uint64 `protobuf:"varint,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	State []byte `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// with are messages of the protocol, as its codec encodes them.
+	With          [][]byte `protobuf:"bytes,3,rep,name=with,proto3" json:"with,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_node_wire_wirepb_wire_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_node_wire_wirepb_wire_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_node_wire_wirepb_wire_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Snapshot) GetSlot() uint64 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
+func (x *Snapshot) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Snapshot) GetWith() [][]byte {
+	if x != nil {
+		return x.With
+	}
+	return nil
+}
+
 // Hello is the first message of a connection and says who sends on it.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -222,7 +303,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_node_wire_wirepb_wire_proto_msgTypes[3]
+	mi := &file_node_wire_wirepb_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -234,7 +315,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_node_wire_wirepb_wire_proto_msgTypes[3]
+	mi := &file_node_wire_wirepb_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -247,7 +328,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_node_wire_wirepb_wire_proto_rawDescGZIP(), []int{3}
+	return file_node_wire_wirepb_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetProtocol() string {
@@ -275,19 +356,25 @@ var File_node_wire_wirepb_wire_proto protoreflect.FileDescriptor
 
 const file_node_wire_wirepb_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x1bnode/wire/wirepb/wire.proto\x12\x0equorumlab.wire\"\x86\x01\n" +
+	"\x1bnode/wire/wirepb/wire.proto\x12\x0equorumlab.wire\"\x9a\x01\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\x04R\x06client\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12)\n" +
 	"\x10first_unanswered\x18\x03 \x01(\x04R\x0ffirstUnanswered\x12\x1c\n" +
-	"\toperation\x18\x04 \x01(\fR\toperation\"<\n" +
+	"\toperation\x18\x04 \x01(\fR\toperation\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\rR\x04kind\"<\n" +
 	"\aRequest\x121\n" +
-	"\acommand\x18\x01 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\"j\n" +
+	"\acommand\x18\x01 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\"\x80\x01\n" +
 	"\bResponse\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\x04R\x06client\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x12\n" +
 	"\x04slot\x18\x03 \x01(\x04R\x04slot\x12\x16\n" +
-	"\x06result\x18\x04 \x01(\fR\x06result\"U\n" +
+	"\x06result\x18\x04 \x01(\fR\x06result\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\rR\x05index\"H\n" +
+	"\bSnapshot\x12\x12\n" +
+	"\x04slot\x18\x01 \x01(\x04R\x04slot\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\fR\x05state\x12\x12\n" +
+	"\x04with\x18\x03 \x03(\fR\x04with\"U\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x16\n" +
 	"\x06sender\x18\x02 \x01(\rR\x06sender\x12\x18\n" +
@@ -305,12 +392,13 @@ func file_node_wire_wirepb_wire_proto_rawDescGZIP() []byte {
 	return file_node_wire_wirepb_wire_proto_rawDescData
 }
 
-var file_node_wire_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_node_wire_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_node_wire_wirepb_wire_proto_goTypes = []any{
 	(*Command)(nil),  // 0: quorumlab.wire.Command
 	(*Request)(nil),  // 1: quorumlab.wire.Request
 	(*Response)(nil), // 2: quorumlab.wire.Response
-	(*Hello)(nil),    // 3: quorumlab.wire.Hello
+	(*Snapshot)(nil), // 3: quorumlab.wire.Snapshot
+	(*Hello)(nil),    // 4: quorumlab.wire.Hello
 }
 var file_node_wire_wirepb_wire_proto_depIdxs = []int32{
 	0, // 0: quorumlab.wire.Request.command:type_name -> quorumlab.wire.Command
@@ -332,7 +420,7 @@ func file_node_wire_wirepb_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_wire_wirepb_wire_proto_rawDesc), len(file_node_wire_wirepb_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -28,7 +28,7 @@ type Propose struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Slot          uint64                 `protobuf:"varint,1,opt,name=slot,proto3" json:"slot,omitempty"`
 	Command       *wirepb.Command        `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
-	SlotOut       uint64                 `protobuf:"varint,3,opt,name=slot_out,json=slotOut,proto3" json:"slot_out,omitempty"`
+	Configuration uint64                 `protobuf:"varint,3,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,9 +77,9 @@ func (x *Propose) GetCommand() *wirepb.Command {
 	return nil
 }
 
-func (x *Propose) GetSlotOut() uint64 {
+func (x *Propose) GetConfiguration() uint64 {
 	if x != nil {
-		return x.SlotOut
+		return x.Configuration
 	}
 	return 0
 }
@@ -185,6 +185,8 @@ type Phase1A struct {
 	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
 	Leader        uint32                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
 	Floor         uint64                 `protobuf:"varint,3,opt,name=floor,proto3" json:"floor,omitempty"`
+	Configuration uint64                 `protobuf:"varint,4,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	From          uint64                 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -236,6 +238,20 @@ func (x *Phase1A) GetLeader() uint32 {
 func (x *Phase1A) GetFloor() uint64 {
 	if x != nil {
 		return x.Floor
+	}
+	return 0
+}
+
+func (x *Phase1A) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
+func (x *Phase1A) GetFrom() uint64 {
+	if x != nil {
+		return x.From
 	}
 	return 0
 }
@@ -314,6 +330,8 @@ type Phase1B struct {
 	Leader        uint32                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
 	Floor         uint64                 `protobuf:"varint,3,opt,name=floor,proto3" json:"floor,omitempty"`
 	Accepted      []*PValue              `protobuf:"bytes,4,rep,name=accepted,proto3" json:"accepted,omitempty"`
+	Configuration uint64                 `protobuf:"varint,5,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	Next          uint64                 `protobuf:"varint,6,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -376,6 +394,20 @@ func (x *Phase1B) GetAccepted() []*PValue {
 	return nil
 }
 
+func (x *Phase1B) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
+func (x *Phase1B) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
 type Phase2A struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
@@ -383,6 +415,7 @@ type Phase2A struct {
 	Slot          uint64                 `protobuf:"varint,3,opt,name=slot,proto3" json:"slot,omitempty"`
 	Command       *wirepb.Command        `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
 	Floor         uint64                 `protobuf:"varint,5,opt,name=floor,proto3" json:"floor,omitempty"`
+	Configuration uint64                 `protobuf:"varint,6,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,11 +485,19 @@ func (x *Phase2A) GetFloor() uint64 {
 	return 0
 }
 
+func (x *Phase2A) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
 type Phase2B struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
 	Leader        uint32                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
 	Slot          uint64                 `protobuf:"varint,3,opt,name=slot,proto3" json:"slot,omitempty"`
+	Configuration uint64                 `protobuf:"varint,4,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -512,18 +553,70 @@ func (x *Phase2B) GetSlot() uint64 {
 	return 0
 }
 
+func (x *Phase2B) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
+type Ping struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Configuration uint64                 `protobuf:"varint,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ping) Reset() {
+	*x = Ping{}
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ping) ProtoMessage() {}
+
+func (x *Ping) ProtoReflect() protoreflect.Message {
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ping.ProtoReflect.Descriptor instead.
+func (*Ping) Descriptor() ([]byte, []int) {
+	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Ping) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
 type Pong struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
 	Leader        uint32                 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
 	Stalled       bool                   `protobuf:"varint,3,opt,name=stalled,proto3" json:"stalled,omitempty"`
+	Configuration uint64                 `protobuf:"varint,4,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[8]
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +628,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[8]
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +641,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{8}
+	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pong) GetRound() uint64 {
@@ -572,48 +665,377 @@ func (x *Pong) GetStalled() bool {
 	return false
 }
 
+func (x *Pong) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
+type Configure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	First         uint64                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	Leaders       []uint32               `protobuf:"varint,3,rep,packed,name=leaders,proto3" json:"leaders,omitempty"`
+	Acceptors     []uint32               `protobuf:"varint,4,rep,packed,name=acceptors,proto3" json:"acceptors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Configure) Reset() {
+	*x = Configure{}
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Configure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Configure) ProtoMessage() {}
+
+func (x *Configure) ProtoReflect() protoreflect.Message {
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Configure.ProtoReflect.Descriptor instead.
+func (*Configure) Descriptor() ([]byte, []int) {
+	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Configure) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Configure) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Configure) GetLeaders() []uint32 {
+	if x != nil {
+		return x.Leaders
+	}
+	return nil
+}
+
+func (x *Configure) GetAcceptors() []uint32 {
+	if x != nil {
+		return x.Acceptors
+	}
+	return nil
+}
+
+// Configured, Retire, Behind and Fetch carry one number each.
+type Number struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Number) Reset() {
+	*x = Number{}
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Number) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Number) ProtoMessage() {}
+
+func (x *Number) ProtoReflect() protoreflect.Message {
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Number.ProtoReflect.Descriptor instead.
+func (*Number) Descriptor() ([]byte, []int) {
+	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Number) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+type ReadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Configuration uint64                 `protobuf:"varint,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRequest) Reset() {
+	*x = ReadRequest{}
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRequest) ProtoMessage() {}
+
+func (x *ReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
+func (*ReadRequest) Descriptor() ([]byte, []int) {
+	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReadRequest) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
+func (x *ReadRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Confirm, and Confirmed too.
+type Confirm struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Configuration uint64                 `protobuf:"varint,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	Round         uint64                 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
+	Leader        uint32                 `protobuf:"varint,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	Number        uint64                 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirm) Reset() {
+	*x = Confirm{}
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirm) ProtoMessage() {}
+
+func (x *Confirm) ProtoReflect() protoreflect.Message {
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
+func (*Confirm) Descriptor() ([]byte, []int) {
+	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Confirm) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
+func (x *Confirm) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *Confirm) GetLeader() uint32 {
+	if x != nil {
+		return x.Leader
+	}
+	return 0
+}
+
+func (x *Confirm) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+type ReadReady struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Configuration uint64                 `protobuf:"varint,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	Slot          uint64                 `protobuf:"varint,3,opt,name=slot,proto3" json:"slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadReady) Reset() {
+	*x = ReadReady{}
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadReady) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadReady) ProtoMessage() {}
+
+func (x *ReadReady) ProtoReflect() protoreflect.Message {
+	mi := &file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadReady.ProtoReflect.Descriptor instead.
+func (*ReadReady) Descriptor() ([]byte, []int) {
+	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReadReady) GetConfiguration() uint64 {
+	if x != nil {
+		return x.Configuration
+	}
+	return 0
+}
+
+func (x *ReadReady) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ReadReady) GetSlot() uint64 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
 var File_node_multipaxos_wire_multipaxospb_multipaxos_proto protoreflect.FileDescriptor
 
 const file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDesc = "" +
 	"\n" +
-	"2node/multipaxos/wire/multipaxospb/multipaxos.proto\x12\x14quorumlab.multipaxos\x1a\x1bnode/wire/wirepb/wire.proto\"k\n" +
+	"2node/multipaxos/wire/multipaxospb/multipaxos.proto\x12\x14quorumlab.multipaxos\x1a\x1bnode/wire/wirepb/wire.proto\"v\n" +
 	"\aPropose\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\x04R\x04slot\x121\n" +
-	"\acommand\x18\x02 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\x12\x19\n" +
-	"\bslot_out\x18\x03 \x01(\x04R\aslotOut\"%\n" +
+	"\acommand\x18\x02 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\x12$\n" +
+	"\rconfiguration\x18\x03 \x01(\x04R\rconfiguration\"%\n" +
 	"\bProgress\x12\x19\n" +
 	"\bslot_out\x18\x01 \x01(\x04R\aslotOut\"Q\n" +
 	"\bDecision\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\x04R\x04slot\x121\n" +
-	"\acommand\x18\x02 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\"M\n" +
+	"\acommand\x18\x02 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\"\x87\x01\n" +
 	"\aPhase1a\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x14\n" +
-	"\x05floor\x18\x03 \x01(\x04R\x05floor\"}\n" +
+	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12$\n" +
+	"\rconfiguration\x18\x04 \x01(\x04R\rconfiguration\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\x04R\x04from\"}\n" +
 	"\x06PValue\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x12\n" +
 	"\x04slot\x18\x03 \x01(\x04R\x04slot\x121\n" +
-	"\acommand\x18\x04 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\"\x87\x01\n" +
+	"\acommand\x18\x04 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\"\xc1\x01\n" +
 	"\aPhase1b\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x14\n" +
 	"\x05floor\x18\x03 \x01(\x04R\x05floor\x128\n" +
-	"\baccepted\x18\x04 \x03(\v2\x1c.quorumlab.multipaxos.PValueR\baccepted\"\x94\x01\n" +
+	"\baccepted\x18\x04 \x03(\v2\x1c.quorumlab.multipaxos.PValueR\baccepted\x12$\n" +
+	"\rconfiguration\x18\x05 \x01(\x04R\rconfiguration\x12\x12\n" +
+	"\x04next\x18\x06 \x01(\x04R\x04next\"\xba\x01\n" +
 	"\aPhase2a\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x12\n" +
 	"\x04slot\x18\x03 \x01(\x04R\x04slot\x121\n" +
 	"\acommand\x18\x04 \x01(\v2\x17.quorumlab.wire.CommandR\acommand\x12\x14\n" +
-	"\x05floor\x18\x05 \x01(\x04R\x05floor\"K\n" +
+	"\x05floor\x18\x05 \x01(\x04R\x05floor\x12$\n" +
+	"\rconfiguration\x18\x06 \x01(\x04R\rconfiguration\"q\n" +
 	"\aPhase2b\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x12\n" +
-	"\x04slot\x18\x03 \x01(\x04R\x04slot\"N\n" +
+	"\x04slot\x18\x03 \x01(\x04R\x04slot\x12$\n" +
+	"\rconfiguration\x18\x04 \x01(\x04R\rconfiguration\",\n" +
+	"\x04Ping\x12$\n" +
+	"\rconfiguration\x18\x01 \x01(\x04R\rconfiguration\"t\n" +
 	"\x04Pong\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\rR\x06leader\x12\x18\n" +
-	"\astalled\x18\x03 \x01(\bR\astalledB-Z+quorumlab/node/multipaxos/wire/multipaxospbb\x06proto3"
+	"\astalled\x18\x03 \x01(\bR\astalled\x12$\n" +
+	"\rconfiguration\x18\x04 \x01(\x04R\rconfiguration\"q\n" +
+	"\tConfigure\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x18\n" +
+	"\aleaders\x18\x03 \x03(\rR\aleaders\x12\x1c\n" +
+	"\tacceptors\x18\x04 \x03(\rR\tacceptors\" \n" +
+	"\x06Number\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"C\n" +
+	"\vReadRequest\x12$\n" +
+	"\rconfiguration\x18\x01 \x01(\x04R\rconfiguration\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"u\n" +
+	"\aConfirm\x12$\n" +
+	"\rconfiguration\x18\x01 \x01(\x04R\rconfiguration\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\x12\x16\n" +
+	"\x06leader\x18\x03 \x01(\rR\x06leader\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06number\"U\n" +
+	"\tReadReady\x12$\n" +
+	"\rconfiguration\x18\x01 \x01(\x04R\rconfiguration\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04slot\x18\x03 \x01(\x04R\x04slotB-Z+quorumlab/node/multipaxos/wire/multipaxospbb\x06proto3"
 
 var (
 	file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescOnce sync.Once
@@ -627,7 +1049,7 @@ func file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescGZIP() []byt
 	return file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDescData
 }
 
-var file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_node_multipaxos_wire_multipaxospb_multipaxos_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_node_multipaxos_wire_multipaxospb_multipaxos_proto_goTypes = []any{
 	(*Propose)(nil),        // 0: quorumlab.multipaxos.Propose
 	(*Progress)(nil),       // 1: quorumlab.multipaxos.Progress
@@ -637,20 +1059,26 @@ var file_node_multipaxos_wire_multipaxospb_multipaxos_proto_goTypes = []any{
 	(*Phase1B)(nil),        // 5: quorumlab.multipaxos.Phase1b
 	(*Phase2A)(nil),        // 6: quorumlab.multipaxos.Phase2a
 	(*Phase2B)(nil),        // 7: quorumlab.multipaxos.Phase2b
-	(*Pong)(nil),           // 8: quorumlab.multipaxos.Pong
-	(*wirepb.Command)(nil), // 9: quorumlab.wire.Command
+	(*Ping)(nil),           // 8: quorumlab.multipaxos.Ping
+	(*Pong)(nil),           // 9: quorumlab.multipaxos.Pong
+	(*Configure)(nil),      // 10: quorumlab.multipaxos.Configure
+	(*Number)(nil),         // 11: quorumlab.multipaxos.Number
+	(*ReadRequest)(nil),    // 12: quorumlab.multipaxos.ReadRequest
+	(*Confirm)(nil),        // 13: quorumlab.multipaxos.Confirm
+	(*ReadReady)(nil),      // 14: quorumlab.multipaxos.ReadReady
+	(*wirepb.Command)(nil), // 15: quorumlab.wire.Command
 }
 var file_node_multipaxos_wire_multipaxospb_multipaxos_proto_depIdxs = []int32{
-	9, // 0: quorumlab.multipaxos.Propose.command:type_name -> quorumlab.wire.Command
-	9, // 1: quorumlab.multipaxos.Decision.command:type_name -> quorumlab.wire.Command
-	9, // 2: quorumlab.multipaxos.PValue.command:type_name -> quorumlab.wire.Command
-	4, // 3: quorumlab.multipaxos.Phase1b.accepted:type_name -> quorumlab.multipaxos.PValue
-	9, // 4: quorumlab.multipaxos.Phase2a.command:type_name -> quorumlab.wire.Command
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	15, // 0: quorumlab.multipaxos.Propose.command:type_name -> quorumlab.wire.Command
+	15, // 1: quorumlab.multipaxos.Decision.command:type_name -> quorumlab.wire.Command
+	15, // 2: quorumlab.multipaxos.PValue.command:type_name -> quorumlab.wire.Command
+	4,  // 3: quorumlab.multipaxos.Phase1b.accepted:type_name -> quorumlab.multipaxos.PValue
+	15, // 4: quorumlab.multipaxos.Phase2a.command:type_name -> quorumlab.wire.Command
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_node_multipaxos_wire_multipaxospb_multipaxos_proto_init() }
@@ -664,7 +1092,7 @@ func file_node_multipaxos_wire_multipaxospb_multipaxos_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDesc), len(file_node_multipaxos_wire_multipaxospb_multipaxos_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

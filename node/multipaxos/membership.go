@@ -1,0 +1,198 @@
+package multipaxos
+
+import (
+	"slices"
+
+	"quorumlab/node/consensus"
+)
+
+// Configurations change through the log: a change decided in slot s holds from
+// slot s + WINDOW on (Paxos Made Moderately Complex, section 2.1). Replicas
+// propose for a slot only once all slots up to WINDOW before it are committed, so
+// that every replica knows the slot's configuration.
+
+// latest is the last configuration that is known, in force or to come.
+func (r *replica) latest() *Configuration { return &r.configurations[len(r.configurations)-1] }
+
+// configurationOf is the one that a slot belongs to.
+func (r *replica) configurationOf(slot uint64) *Configuration {
+	i := len(r.configurations) - 1
+	for i > 0 && r.configurations[i].First > slot {
+		i--
+	}
+	return &r.configurations[i]
+}
+
+// reconfigured carries out the changes that a committed slot holds.
+func (r *replica) reconfigured(m *Decision, out *consensus.Outbox) {
+	switch m.Command.Kind {
+	case consensus.KindReconfigure:
+		r.change(m.Slot, m.Command, out)
+	case consensus.KindBatch:
+		_ = m.Command.Each(func(_ uint32, command consensus.Command) {
+			if command.Kind == consensus.KindReconfigure {
+				r.change(m.Slot, command, out)
+			}
+		})
+	}
+	r.pruneConfigurations()
+}
+
+// pruneConfigurations keeps, of those that are over, only the last: its leaders
+// may still want to know how far the replica is.
+func (r *replica) pruneConfigurations() {
+	for len(r.configurations) > 2 && r.configurations[2].First <= r.slotOut+1 {
+		r.configurations = slices.Delete(r.configurations, 0, 1)
+	}
+}
+
+func (r *replica) change(slot uint64, command consensus.Command, out *consensus.Outbox) {
+	last := *r.latest()
+	next, ok := last.after(command.Operation, slot+r.options.Window)
+	if !ok {
+		return
+	}
+	r.configurations = append(r.configurations, next)
+	r.counters.configurations++
+	out.Trace(consensus.Event{Role: RoleReplica, Label: consensus.Label{Kind: "reconfigure", Slot: next.First, Round: next.Number}})
+	r.announcements = append(r.announcements, announcement{
+		message: &Configure{Configuration: next}, to: union(last.Leaders, next.Leaders),
+	})
+	for _, id := range union(last.Leaders, next.Leaders) {
+		out.Send(id, &Configure{Configuration: next})
+	}
+}
+
+// announcement is a configuration with the leaders that haven't acknowledged it.
+type announcement struct {
+	message *Configure
+	to      []consensus.NodeID
+	sent    consensus.Time
+}
+
+// announce tells again the leaders that haven't acknowledged.
+func (r *replica) announce(now consensus.Time, out *consensus.Outbox) {
+	for i := range r.announcements {
+		a := &r.announcements[i]
+		if now.Sub(a.sent) >= r.options.Resend {
+			a.sent = now
+			out.Broadcast(a.to, a.message)
+		}
+	}
+}
+
+func (r *replica) configured(from consensus.NodeID, m *Configured) {
+	for i := range r.announcements {
+		if a := &r.announcements[i]; a.message.Configuration.Number == m.Number {
+			a.to = slices.DeleteFunc(slices.Clone(a.to), func(id consensus.NodeID) bool { return id == from })
+		}
+	}
+	r.announcements = slices.DeleteFunc(r.announcements, func(a announcement) bool { return len(a.to) == 0 })
+}
+
+// concerned are the leaders that want to know how far the replica is: those of
+// all configurations that it keeps.
+func (r *replica) concerned() []consensus.NodeID {
+	ids := r.configurations[0].Leaders
+	for _, c := range r.configurations[1:] {
+		ids = union(ids, c.Leaders)
+	}
+	return ids
+}
+
+// union lists what is in either, in ascending order.
+func union(a, b []consensus.NodeID) []consensus.NodeID {
+	if slices.Equal(a, b) {
+		return a
+	}
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// configure takes up, or ends, what a configuration asks of this process's
+// leaders.
+func (m *Machine) configure(now consensus.Time, next Configuration, out *consensus.Outbox) {
+	if !m.leads || next.Number < m.over || slices.ContainsFunc(m.announced, func(c Configuration) bool { return c.Number == next.Number }) {
+		return
+	}
+	m.announced = append(m.announced, next)
+	out.Persist(&Configure{Configuration: next})
+	for _, l := range m.leaders {
+		if l.configuration.Number < next.Number && (l.end == 0 || next.First < l.end) {
+			l.end = next.First
+		}
+	}
+	if contains(next.Leaders, m.self) {
+		l := newLeader(m.setting, next)
+		m.leaders = append(m.leaders, l)
+		if m.started {
+			l.start(now, false, out)
+		}
+	}
+}
+
+// retire ends the leaders whose configurations are over, and tells their
+// acceptors.
+func (m *Machine) retire(out *consensus.Outbox) {
+	for _, l := range m.leaders {
+		if l.retired() {
+			message := &Retire{Configuration: l.configuration.Number}
+			out.Broadcast(l.configuration.Acceptors, message)
+			m.retireUpTo(message, out)
+			return
+		}
+	}
+}
+
+// retireUpTo forgets what the process knows of configurations that are over: all
+// of their slots are committed, and nobody will ask for them again.
+func (m *Machine) retireUpTo(message *Retire, out *consensus.Outbox) {
+	if message.Configuration < m.over {
+		return
+	}
+	m.over = message.Configuration + 1
+	out.Persist(message)
+	m.leaders = slices.DeleteFunc(m.leaders, func(l *leader) bool {
+		if l.configuration.Number >= m.over {
+			return false
+		}
+		out.CancelTimer(l.timerOf(timerBackoff))
+		out.CancelTimer(l.timerOf(timerWatch))
+		return true
+	})
+	m.acceptors = slices.DeleteFunc(m.acceptors, func(a *acceptor) bool { return a.configuration < m.over })
+	m.announced = slices.DeleteFunc(m.announced, func(c Configuration) bool { return c.Number < m.over })
+}
+
+// leaderOf is the process's leader for a configuration; nil if it has none.
+func (m *Machine) leaderOf(configuration uint64) *leader {
+	for _, l := range m.leaders {
+		if l.configuration.Number == configuration {
+			return l
+		}
+	}
+	return nil
+}
+
+// acceptorOf is the acceptor for a configuration, made when it is first needed;
+// nil if the process is no acceptor, or the configuration is over, which the
+// sender is told.
+func (m *Machine) acceptorOf(from consensus.NodeID, configuration uint64, out *consensus.Outbox) *acceptor {
+	if !m.accepts {
+		m.counters.ignored++
+		return nil
+	}
+	if configuration < m.over {
+		out.Send(from, &Retire{Configuration: m.over - 1})
+		return nil
+	}
+	for _, a := range m.acceptors {
+		if a.configuration == configuration {
+			return a
+		}
+	}
+	a := newAcceptor(configuration, m.counters)
+	m.acceptors = append(m.acceptors, a)
+	return a
+}
