@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"quorumlab/node/application"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 )
@@ -18,6 +20,9 @@ import (
 // RoleClient is the role of processes that generate load; it belongs to no
 // protocol.
 const RoleClient = "client"
+
+// storages are those that a cluster file may name.
+var storages = []string{control.StorageMemory, control.StorageDisk, control.StorageFsync}
 
 // ErrCluster is wrapped by errors about a cluster file that can't be used.
 var ErrCluster = errors.New("bad cluster file")
@@ -30,6 +35,10 @@ type Cluster struct {
 	Protocol *consensus.Protocol
 	// Options are the protocol's, as JSON; nil if the file gives none.
 	Options json.RawMessage
+	// Application is what the cluster replicates.
+	Application application.Application
+	// Storage is one of control's, never empty.
+	Storage string
 	Seed    uint64
 	// Nodes are in ascending order of ID.
 	Nodes []control.Node
@@ -60,10 +69,19 @@ func ParseCluster(data []byte) (*Cluster, error) {
 	if decoder.More() {
 		return nil, fmt.Errorf("%w: something follows the object", ErrCluster)
 	}
-	cluster := &Cluster{Seed: file.Seed, Nodes: file.Nodes}
+	cluster := &Cluster{
+		Storage: cmp.Or(file.Storage, control.StorageMemory), Seed: file.Seed, Nodes: file.Nodes,
+	}
 	var known bool
 	if cluster.Protocol, known = consensus.Lookup(file.Protocol); !known {
 		return nil, fmt.Errorf("%w: protocol is %q, want one of %s", ErrCluster, file.Protocol, strings.Join(consensus.Names(), ", "))
+	}
+	var err error
+	if cluster.Application, err = application.Find(file.Application); err != nil {
+		return nil, fmt.Errorf("%w: application: %w", ErrCluster, err)
+	}
+	if !slices.Contains(storages, cluster.Storage) {
+		return nil, fmt.Errorf("%w: storage is %q, want one of %s", ErrCluster, cluster.Storage, strings.Join(storages, ", "))
 	}
 	if err := cluster.setOptions(file.Options); err != nil {
 		return nil, err
@@ -72,6 +90,11 @@ func ParseCluster(data []byte) (*Cluster, error) {
 		return nil, err
 	}
 	slices.SortFunc(cluster.Nodes, func(a, b control.Node) int { return int(int64(a.ID) - int64(b.ID)) })
+	if check := cluster.Protocol.CheckConfig; check != nil {
+		if err := check(cluster.Config(cluster.Nodes[0].ID)); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrCluster, cluster.Protocol.Name, err)
+		}
+	}
 	return cluster, nil
 }
 
@@ -129,6 +152,9 @@ func (c *Cluster) checkNodes() error {
 func (c *Cluster) checkRoles(node control.Node) error {
 	if len(node.Roles) == 0 {
 		return fmt.Errorf("%w: %s has no roles", ErrCluster, node.Name)
+	}
+	if node.Spare && node.Has(RoleClient) {
+		return fmt.Errorf("%w: %s is a client, which can't be spare", ErrCluster, node.Name)
 	}
 	for i, role := range node.Roles {
 		isRole := func(spec consensus.RoleSpec) bool { return spec.Name == role }

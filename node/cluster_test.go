@@ -71,6 +71,9 @@ func TestAClusterFileSaysWhoTalksToWhom(t *testing.T) {
 	if config.Self != 3 || config.Seed != 3 || len(config.Members) != 4 || config.Members[0].Name != "primary" {
 		t.Errorf("the machine's configuration is %+v", config)
 	}
+	if cluster.Application.Name() != "kv" || cluster.Storage != control.StorageMemory {
+		t.Errorf("by default: application %s, storage %s", cluster.Application.Name(), cluster.Storage)
+	}
 	if _, err := cluster.Find("absent"); err == nil || !strings.Contains(err.Error(), "primary, spare, both, client2") {
 		t.Errorf("an unknown name gives %v, want a list of the known ones", err)
 	}
@@ -86,22 +89,28 @@ func TestBadClusterFilesAreRefusedWithWhatIsWrong(t *testing.T) {
 		"no JSON":          {"protocol: relay", "invalid character"},
 		"nothing":          {"", "EOF"},
 		"trailing":         {string(encode(t, goodCluster())) + "{}", "something follows"},
-		"unknown field":    {`{"protocol": "relay", "storage": "disk"}`, `unknown field "storage"`},
+		"unknown field":    {`{"protocol": "relay", "disk": "large"}`, `unknown field "disk"`},
 		"unknown protocol": {change(func(c *control.Cluster) { c.Protocol = "raft3" }), `protocol is "raft3", want one of relay`},
-		"bad option":       {change(func(c *control.Cluster) { c.Options = map[string]any{"speed": 9} }), "option speed is 9, want none"},
-		"no nodes":         {change(func(c *control.Cluster) { c.Nodes = nil }), "nodes is empty"},
-		"id 0":             {change(func(c *control.Cluster) { c.Nodes[0].ID = 0 }), "client2: id is 0"},
-		"negative id":      {`{"protocol": "relay", "nodes": [{"id": -1}]}`, "cannot unmarshal number -1"},
-		"same id":          {change(func(c *control.Cluster) { c.Nodes[1].ID = 4 }), "client2 and primary both have id 4"},
-		"same name":        {change(func(c *control.Cluster) { c.Nodes[1].Name = "client2" }), "two nodes are named client2"},
-		"path as a name":   {change(func(c *control.Cluster) { c.Nodes[1].Name = "../x" }), `name is "../x"`},
-		"same address":     {change(func(c *control.Cluster) { c.Nodes[1].Address = "127.0.0.1:7004" }), "client2 and primary both have the address"},
-		"no port":          {change(func(c *control.Cluster) { c.Nodes[1].Address = "127.0.0.1" }), `primary: address is "127.0.0.1"`},
-		"port 0":           {change(func(c *control.Cluster) { c.Nodes[1].Address = "127.0.0.1:0" }), `primary: address is "127.0.0.1:0"`},
-		"host name":        {change(func(c *control.Cluster) { c.Nodes[1].Address = "localhost:7000" }), `primary: address is "localhost:7000"`},
-		"no role":          {change(func(c *control.Cluster) { c.Nodes[1].Roles = nil }), "primary has no roles"},
-		"unknown role":     {change(func(c *control.Cluster) { c.Nodes[1].Roles = []string{"boss"} }), `role is "boss", want one of server, backup, client`},
-		"role twice":       {change(func(c *control.Cluster) { c.Nodes[1].Roles = []string{"server", "server"} }), "primary has the role server twice"},
+		"no application":   {change(func(c *control.Cluster) { c.Application = "sql" }), `application: unknown application: "sql", want counter or kv`},
+		"no storage":       {change(func(c *control.Cluster) { c.Storage = "tape" }), `storage is "tape", want one of memory, disk, fsync`},
+		"a spare client":   {change(func(c *control.Cluster) { c.Nodes[0].Spare = true }), "client2 is a client, which can't be spare"},
+		"bad numbers": {change(func(c *control.Cluster) {
+			c.Nodes[1].Roles, c.Nodes[2].Roles = []string{"backup"}, []string{"server", "backup"}
+		}), "relay: 1 servers don't need 3 backups"},
+		"bad option":     {change(func(c *control.Cluster) { c.Options = map[string]any{"speed": 9} }), "option speed is 9, want none"},
+		"no nodes":       {change(func(c *control.Cluster) { c.Nodes = nil }), "nodes is empty"},
+		"id 0":           {change(func(c *control.Cluster) { c.Nodes[0].ID = 0 }), "client2: id is 0"},
+		"negative id":    {`{"protocol": "relay", "nodes": [{"id": -1}]}`, "cannot unmarshal number -1"},
+		"same id":        {change(func(c *control.Cluster) { c.Nodes[1].ID = 4 }), "client2 and primary both have id 4"},
+		"same name":      {change(func(c *control.Cluster) { c.Nodes[1].Name = "client2" }), "two nodes are named client2"},
+		"path as a name": {change(func(c *control.Cluster) { c.Nodes[1].Name = "../x" }), `name is "../x"`},
+		"same address":   {change(func(c *control.Cluster) { c.Nodes[1].Address = "127.0.0.1:7004" }), "client2 and primary both have the address"},
+		"no port":        {change(func(c *control.Cluster) { c.Nodes[1].Address = "127.0.0.1" }), `primary: address is "127.0.0.1"`},
+		"port 0":         {change(func(c *control.Cluster) { c.Nodes[1].Address = "127.0.0.1:0" }), `primary: address is "127.0.0.1:0"`},
+		"host name":      {change(func(c *control.Cluster) { c.Nodes[1].Address = "localhost:7000" }), `primary: address is "localhost:7000"`},
+		"no role":        {change(func(c *control.Cluster) { c.Nodes[1].Roles = nil }), "primary has no roles"},
+		"unknown role":   {change(func(c *control.Cluster) { c.Nodes[1].Roles = []string{"boss"} }), `role is "boss", want one of server, backup, client`},
+		"role twice":     {change(func(c *control.Cluster) { c.Nodes[1].Roles = []string{"server", "server"} }), "primary has the role server twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseCluster([]byte(c.file))

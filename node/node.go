@@ -4,21 +4,26 @@
 // outside.
 //
 // It promises to end at once when its standard input does, and to leave rows
-// and events on disk then.
+// and events on disk then. Started again in the same folder, it goes on from what
+// its storage holds.
 package node
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
 
+	"quorumlab/node/application"
 	"quorumlab/node/client"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
@@ -26,13 +31,16 @@ import (
 	"quorumlab/node/driver/clock"
 	"quorumlab/node/driver/logfile"
 	"quorumlab/node/echo"
-	"quorumlab/node/kv"
+	"quorumlab/node/storage"
 )
 
 // Files in a node's folder.
 const (
 	EventsFile   = "events.jsonl"
 	RequestsFile = "requests.csv"
+	// StorageFolder holds what the node remembers, unless the cluster's storage is
+	// memory.
+	StorageFolder = "storage"
 )
 
 // closeTimeout is how long a node that is to end waits for its own parts.
@@ -61,14 +69,18 @@ type Streams struct {
 // node is a process at work.
 type node struct {
 	self      control.Node
+	cluster   *Cluster
+	log       *log.Logger
 	channel   *control.Channel
 	transport *driver.Transport
 	events    *logfile.File
 	// failed takes the error that ends the node.
 	failed chan error
 
-	// driver is nil for a mere client, client and requests for all others.
+	// driver and storage are nil for a mere client, client and requests for all
+	// others.
 	driver   *driver.Driver
+	storage  *storage.Storage
 	client   *client.Runner
 	requests *logfile.File
 }
@@ -84,8 +96,11 @@ func Run(options Options, streams Streams) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", options.ClusterFile, err)
 	}
-	n := &node{self: self, failed: make(chan error, 1)}
-	if err := n.open(cluster, options.Dir, streams); err != nil {
+	n := &node{
+		self: self, cluster: cluster, failed: make(chan error, 1),
+		log: log.New(streams.Log, self.Name+": ", log.LstdFlags|log.Lmicroseconds|log.Lmsgprefix),
+	}
+	if err := n.open(options.Dir, streams); err != nil {
 		return errors.Join(err, n.close())
 	}
 	hello(n.channel, self.Name, self.Roles)
@@ -117,15 +132,19 @@ func (n *node) fail(reason error) {
 }
 
 // open makes all parts of the node and starts them.
-func (n *node) open(cluster *Cluster, dir string, streams Streams) error {
+func (n *node) open(dir string, streams Streams) error {
 	var machine consensus.Machine
+	var recovered storage.Recovered
 	var err error
 	if participates(n.self) {
-		if machine, err = cluster.Protocol.New(cluster.Config(n.self.ID)); err != nil {
+		if machine, err = n.cluster.Protocol.New(n.cluster.Config(n.self.ID)); err != nil {
+			return fmt.Errorf("starting %s: %w", n.self.Name, err)
+		}
+		if recovered, err = n.openStorage(filepath.Join(dir, StorageFolder)); err != nil {
 			return fmt.Errorf("starting %s: %w", n.self.Name, err)
 		}
 	}
-	if n.events, err = logfile.Create(filepath.Join(dir, EventsFile), n.fail); err != nil {
+	if n.events, err = logfile.Open(filepath.Join(dir, EventsFile), n.fail); err != nil {
 		return err
 	}
 	if n.self.Has(RoleClient) {
@@ -138,35 +157,59 @@ func (n *node) open(cluster *Cluster, dir string, streams Streams) error {
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", n.self.Name, err)
 	}
-	n.channel = control.NewChannel(streams.Input, streams.Output)
 	events := driver.NewEventLog(n.events, n.self.Name)
-	config := driver.TransportConfig{
-		Self: n.self.ID, Protocol: cluster.Protocol.Name, Codec: cluster.Protocol.Codec,
-		Listener: listener, Peers: cluster.Peers(n.self), Events: events,
-		Log: log.New(streams.Log, n.self.Name+": ", log.LstdFlags|log.Lmicroseconds|log.Lmsgprefix),
+	transport := n.newTransport(listener, events)
+	if machine != nil {
+		n.driver, err = driver.New(driver.Config{
+			Machine: machine, Application: consensus.NewApplication(n.cluster.Application.New()),
+			Storage: n.storage, Recovered: recovered, Transport: transport, Events: events, OnError: n.fail,
+		})
+		if err != nil {
+			return errors.Join(fmt.Errorf("starting %s: %w", n.self.Name, err), listener.Close())
+		}
 	}
-	for _, other := range cluster.Nodes {
-		config.Members = append(config.Members, other.ID)
-	}
-	n.transport = driver.NewTransport(config)
-	n.start(cluster, machine, events)
+	n.transport = transport
+	n.channel = control.NewChannel(streams.Input, streams.Output)
+	n.start()
 	return nil
 }
 
+// openStorage returns what the node has to remember.
+func (n *node) openStorage(dir string) (recovered storage.Recovered, err error) {
+	n.storage, recovered, err = storage.Open(dir, n.cluster.Storage, n.cluster.Protocol.Codec, n.fail)
+	if err != nil {
+		return recovered, err
+	}
+	if recovered.TornBytes > 0 {
+		n.log.Printf("the storage ended in a write that was interrupted: its %d bytes are cut off", recovered.TornBytes)
+	}
+	if recovered.Snapshot != nil || len(recovered.Records) > 0 {
+		n.log.Printf("recovered a snapshot of %d bytes and %d records", len(recovered.Snapshot), len(recovered.Records))
+	}
+	return recovered, nil
+}
+
+func (n *node) newTransport(listener net.Listener, events *driver.EventLog) *driver.Transport {
+	config := driver.TransportConfig{
+		Self: n.self.ID, Protocol: n.cluster.Protocol.Name, Codec: n.cluster.Protocol.Codec,
+		Listener: listener, Peers: n.cluster.Peers(n.self), Events: events, Log: n.log,
+	}
+	for _, other := range n.cluster.Nodes {
+		config.Members = append(config.Members, other.ID)
+	}
+	return driver.NewTransport(config)
+}
+
 // start makes the machine and the client run.
-func (n *node) start(cluster *Cluster, machine consensus.Machine, events *driver.EventLog) {
+func (n *node) start() {
 	var toMachine, toClient driver.Handler
-	if machine != nil {
-		n.driver = driver.New(driver.Config{
-			Machine: machine, Application: consensus.NewApplication(kv.New()),
-			Transport: n.transport, Events: events,
-		})
+	if n.driver != nil {
 		toMachine = n.driver
 	}
 	if n.requests != nil {
 		n.client = client.NewRunner(client.RunnerConfig{
 			Config: client.Config{
-				Self: n.self.ID, Name: n.self.Name, First: cluster.IsFirstClient(n.self), Targets: cluster.Serving(),
+				Self: n.self.ID, Name: n.self.Name, First: n.cluster.IsFirstClient(n.self), Targets: n.cluster.Serving(),
 			},
 			Sender: n.transport.NewSender(), Requests: n.requests, Report: n.report,
 		})
@@ -190,6 +233,9 @@ func (n *node) close() error {
 		n.transport.Close()
 	}
 	var err error
+	if n.storage != nil {
+		err = n.storage.Close()
+	}
 	for _, file := range n.files() {
 		err = errors.Join(err, file.Close())
 	}
@@ -220,19 +266,61 @@ func (n *node) report(event string, progress control.Progress) {
 
 // handle carries out a command of the controller.
 func (n *node) handle(command control.Command) control.Line {
+	var err error
 	switch command.Command {
 	case control.CommandStatus:
 		return control.Line{Status: n.status()}
 	case control.CommandLoad:
-		if n.client == nil {
-			return control.Line{Error: n.self.Name + " isn't a client"}
-		}
-		if err := n.client.Load(*command.Load); err != nil {
-			return control.Line{Error: err.Error()}
-		}
-		return control.Line{}
+		err = n.load(*command.Load)
+	case control.CommandReconfigure:
+		err = n.reconfigure(command.Reconfigure)
+	default:
+		err = fmt.Errorf("%s can't %s", n.self.Name, command.Command)
 	}
-	return control.Line{Error: fmt.Sprintf("%s can't %s", n.self.Name, command.Command)}
+	if err != nil {
+		return control.Line{Error: err.Error()}
+	}
+	return control.Line{}
+}
+
+func (n *node) load(load control.Load) error {
+	if n.client == nil {
+		return fmt.Errorf("%s isn't a client", n.self.Name)
+	}
+	name := n.cluster.Application.Name()
+	if wanted := cmp.Or(load.Application, application.Default); wanted != name {
+		return fmt.Errorf("the load is for the application %s, the cluster's is %s", wanted, name)
+	}
+	return n.client.Load(load)
+}
+
+// administrator is the index of the client that changes of the configuration
+// come from, in each process that they are handed to.
+const administrator = math.MaxUint32
+
+// reconfigure hands a change of the configuration to the protocol. Each change
+// ends the session of the one before: nobody awaits a response.
+func (n *node) reconfigure(change json.RawMessage) error {
+	protocol := n.cluster.Protocol
+	if protocol.Reconfigure == nil {
+		return fmt.Errorf("%s can't be reconfigured", protocol.Name)
+	}
+	if !n.cluster.serves(n.self) {
+		return fmt.Errorf("%s serves no clients: changes of the configuration are for those that do", n.self.Name)
+	}
+	operation, err := protocol.Reconfigure(n.cluster.Config(n.self.ID), change)
+	if err != nil {
+		return fmt.Errorf("reconfiguring: %w", err)
+	}
+	now := uint64(clock.Now())
+	n.driver.Deliver([]consensus.Input{{
+		Kind: consensus.InputCommand, From: n.self.ID,
+		Command: consensus.Command{
+			Kind: consensus.KindReconfigure, Client: consensus.NewClientID(n.self.ID, administrator),
+			Sequence: now, FirstUnanswered: now, Operation: operation,
+		},
+	}})
+	return nil
 }
 
 func (n *node) status() *control.Status {
@@ -250,8 +338,24 @@ func (n *node) status() *control.Status {
 		}
 		maps.Copy(status.Counters, n.client.Status().Counters)
 	}
+	n.countStorage(status)
 	status.ClockNS = int64(clock.Now())
 	return status
+}
+
+// countStorage adds the storage's counters, unless nothing is kept.
+func (n *node) countStorage(status *control.Status) {
+	if n.storage == nil || !n.storage.Keeps() {
+		return
+	}
+	if status.Counters == nil {
+		status.Counters = map[string]uint64{}
+	}
+	counts := n.storage.Counts()
+	status.Counters["storage.records"] = counts.Records
+	status.Counters["storage.writes"] = counts.Writes
+	status.Counters["storage.syncs"] = counts.Syncs
+	status.Counters["storage.checkpoints"] = counts.Checkpoints
 }
 
 // hello is the first line that a node writes.

@@ -228,8 +228,8 @@ func agree(t *testing.T, nodes map[string]*controller) {
 
 func TestCommandsThatANodeCannotCarryOutAreAnsweredWithAnError(t *testing.T) {
 	nodes, _ := startCluster(t, goodCluster())
-	bad := testLoad()
-	bad.RateRPS = 0
+	bad, foreign := testLoad(), testLoad()
+	bad.RateRPS, foreign.Application = 0, "counter"
 	for what, c := range map[string]struct {
 		node    string
 		command control.Command
@@ -237,6 +237,7 @@ func TestCommandsThatANodeCannotCarryOutAreAnsweredWithAnError(t *testing.T) {
 	}{
 		"load for a server":  {"primary", control.Command{Command: control.CommandLoad, Load: testLoad()}, "isn't a client"},
 		"bad load":           {"client2", control.Command{Command: control.CommandLoad, Load: bad}, "rate_rps"},
+		"another's load":     {"client2", control.Command{Command: control.CommandLoad, Load: foreign}, "for the application counter, the cluster's is kv"},
 		"probe":              {"spare", control.Command{Command: control.CommandProbe, Probe: &control.Probe{}}, "can't probe"},
 		"load without load":  {"client2", control.Command{Command: control.CommandLoad}, "without the field load"},
 		"an unknown command": {"primary", control.Command{Command: "dance"}, `command is "dance"`},

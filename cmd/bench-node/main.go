@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench-node is one process of a system under test, a client that loads
 // it, or the responder that measures round trips. The controller, bench, starts
 // it and talks to it over its standard input and output.

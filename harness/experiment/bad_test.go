@@ -14,13 +14,13 @@ var update = flag.Bool("update", false, "rewrite the expected errors in testdata
 // Every file of testdata/bad is refused with the one line beside it, exact to
 // the column.
 func TestBadFilesAreRefusedInOneClearLine(t *testing.T) {
-	files, err := filepath.Glob("testdata/bad/*.yaml")
-	if err != nil || len(files) < 100 {
+	files, err := filepath.Glob("testdata/bad/*.[yj]*") // YAML, and JSON of Coracle
+	if err != nil || len(files) < 150 {
 		t.Fatalf("only %d bad files (%v)", len(files), err)
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
-		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
+		t.Run(strings.TrimSuffix(name, filepath.Ext(name)), func(t *testing.T) {
 			data, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -30,7 +30,7 @@ func TestBadFilesAreRefusedInOneClearLine(t *testing.T) {
 			if !errors.As(err, &bad) {
 				t.Fatalf("got %v (%T), want an *Error", err, err)
 			}
-			golden := strings.TrimSuffix(file, ".yaml") + ".txt"
+			golden := strings.TrimSuffix(file, filepath.Ext(file)) + ".txt"
 			if *update {
 				if err := os.WriteFile(golden, []byte(err.Error()+"\n"), 0o644); err != nil {
 					t.Fatal(err)

@@ -131,6 +131,18 @@ func (d decoder) into(n *node, path string, target reflect.Value) error {
 			target.Set(reflect.ValueOf(value))
 		}
 		return nil
+	case reflect.Pointer: // nil unless the file has the field
+		value := reflect.New(target.Type().Elem())
+		if err := d.into(n, path, value.Elem()); err != nil {
+			return err
+		}
+		target.Set(value)
+	case reflect.Bool:
+		b, ok := n.value.(bool)
+		if n.kind != kindScalar || !ok {
+			return d.bad(n, path, "true or false")
+		}
+		target.SetBool(b)
 	case reflect.String:
 		if n.kind != kindScalar {
 			return d.bad(n, path, "a text")

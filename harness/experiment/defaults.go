@@ -4,7 +4,10 @@ import (
 	"reflect"
 	"time"
 
+	"quorumlab/harness/engine"
+	"quorumlab/node/application"
 	"quorumlab/node/consensus"
+	"quorumlab/node/control"
 	"quorumlab/topologies"
 )
 
@@ -17,9 +20,10 @@ func defaults(file string) *Spec {
 		Repeat:  5,
 		Engine:  EngineAuto,
 		System: System{
-			Protocol:  "multipaxos",
-			Storage:   "memory",
-			Transport: "tcp",
+			Protocol:    "multipaxos",
+			Application: application.Default,
+			Storage:     control.StorageMemory,
+			Transport:   engine.TransportTCP,
 		},
 		Topology: Topology{
 			Kind: "star",

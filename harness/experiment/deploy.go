@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"quorumlab/node/application"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/topologies"
@@ -24,28 +25,44 @@ type Placement struct {
 
 // Deployment gives every process a host: h1, h2 and so on in the order of the
 // protocol's roles, the clients last. Processes are named by their role and
-// number, such as replica1, and identified from 1. The experiment must have
-// been read by Load or Parse.
+// number, such as replica1, and identified from 1. The spares of a role follow
+// its other processes, numbered on: leader3 is the first spare beside two
+// leaders. The experiment must have been read by Load or Parse.
 func (s *Spec) Deployment() []Placement {
 	var placements []Placement
-	add := func(role string, count int) {
-		for i := range count {
-			index := len(placements)
-			member := consensus.Member{
-				ID: consensus.NodeID(index + 1), Name: fmt.Sprintf("%s%d", role, i+1), Roles: []string{role},
-			}
-			address := netip.AddrPortFrom(topologies.Address(index), Port)
-			placements = append(placements, Placement{
-				Host: fmt.Sprintf("h%d", index+1),
-				Node: control.Node{Member: member, Address: address.String()},
+	for index, member := range s.members() {
+		address := netip.AddrPortFrom(topologies.Address(index), Port)
+		placements = append(placements, Placement{
+			Host: fmt.Sprintf("h%d", index+1),
+			Node: control.Node{Member: member, Address: address.String()},
+		})
+	}
+	return placements
+}
+
+// members are all processes, in ascending order of ID.
+func (s *Spec) members() []consensus.Member {
+	var members []consensus.Member
+	add := func(role string, count, spares int) {
+		for i := range count + spares {
+			members = append(members, consensus.Member{
+				ID: consensus.NodeID(len(members) + 1), Name: fmt.Sprintf("%s%d", role, i+1),
+				Roles: []string{role}, Spare: i >= count,
 			})
 		}
 	}
 	for _, role := range s.protocol().Roles {
-		add(role.Name, s.System.Roles[plural(role.Name)])
+		add(role.Name, s.System.Roles[plural(role.Name)], s.System.Spares[plural(role.Name)])
 	}
-	add(RoleClient, s.Workload.Clients)
-	return placements
+	add(RoleClient, s.Workload.Clients, 0)
+	return members
+}
+
+// config is what the protocol is told of the experiment, but for whose machine
+// it is to make.
+func (s *Spec) config() (consensus.Config, error) {
+	options, err := s.optionsJSON()
+	return consensus.Config{Members: s.members(), Options: options, Seed: s.Seed}, err
 }
 
 // protocol is the one named, which Load has found.
@@ -57,10 +74,22 @@ func (s *Spec) protocol() *consensus.Protocol {
 	return protocol
 }
 
+// application is the one named, which Load has found.
+func (s *Spec) application() application.Application {
+	found, ok := application.Lookup(s.System.Application)
+	if !ok {
+		panic("experiment: not a registered application: " + s.System.Application)
+	}
+	return found
+}
+
 // Cluster is the file that the experiment's processes are given; the seed is
 // the trial's.
 func (s *Spec) Cluster(seed uint64) control.Cluster {
-	cluster := control.Cluster{Protocol: s.System.Protocol, Options: s.System.Options, Seed: seed}
+	cluster := control.Cluster{
+		Protocol: s.System.Protocol, Options: s.System.Options,
+		Application: s.System.Application, Storage: s.System.Storage, Seed: seed,
+	}
 	for _, placement := range s.Deployment() {
 		cluster.Nodes = append(cluster.Nodes, placement.Node)
 	}
@@ -75,7 +104,7 @@ func (s *Spec) Network() *topologies.Topology {
 func (s *Spec) hostCount() int {
 	count := s.Workload.Clients
 	for _, role := range s.protocol().Roles {
-		count += s.System.Roles[plural(role.Name)]
+		count += s.System.Roles[plural(role.Name)] + s.System.Spares[plural(role.Name)]
 	}
 	return count
 }
@@ -101,15 +130,11 @@ func (s *Spec) PredictedLatency() (time.Duration, bool) {
 	if protocol.PredictLatency == nil {
 		return 0, false
 	}
-	options, err := s.optionsJSON()
+	config, err := s.config()
 	if err != nil {
 		panic("experiment: options that Load should have refused: " + err.Error())
 	}
-	config := consensus.Config{Options: options, Seed: s.Seed}
 	placements := s.Deployment()
-	for _, placement := range placements {
-		config.Members = append(config.Members, placement.Member)
-	}
 	delays := newDelayTable(s.Network(), placements)
 	var sum time.Duration
 	for _, client := range placements {

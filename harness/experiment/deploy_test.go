@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"quorumlab/harness/engine"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/topologies"
@@ -35,6 +36,26 @@ func TestDeploymentFollowsTheRolesInOrder(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestSparesFollowTheProcessesOfTheirRole(t *testing.T) {
+	spec := parse(t, small, "system.spares={leaders: 2, acceptors: 1}").Points[0].Spec
+	var got []string
+	for _, p := range spec.Cluster(1).Nodes {
+		got = append(got, fmt.Sprintf("%d %s %v %v", p.ID, p.Name, p.Roles, p.Spare))
+	}
+	want := []string{
+		"1 replica1 [replica] false", "2 replica2 [replica] false",
+		"3 leader1 [leader] false", "4 leader2 [leader] true", "5 leader3 [leader] true",
+		"6 acceptor1 [acceptor] false", "7 acceptor2 [acceptor] false", "8 acceptor3 [acceptor] false", "9 acceptor4 [acceptor] true",
+		"10 client1 [client] false", "11 client2 [client] false",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if hosts := len(spec.Network().Hosts); hosts != len(want) {
+		t.Errorf("%d hosts for %d processes", hosts, len(want))
 	}
 }
 
@@ -66,7 +87,7 @@ func TestNetworkHasAHostForEveryProcess(t *testing.T) {
 }
 
 func TestClusterIsWhatProcessesAreGiven(t *testing.T) {
-	spec := parse(t, "version: 1\nsystem: {protocol: testpaxos, options: {window: 5}}\n").Points[0].Spec
+	spec := parse(t, "version: 1\nsystem: {protocol: testpaxos, application: counter, storage: fsync, options: {window: 5}}\n").Points[0].Spec
 	text, err := json.Marshal(spec.Cluster(77))
 	if err != nil {
 		t.Fatal(err)
@@ -78,10 +99,11 @@ func TestClusterIsWhatProcessesAreGiven(t *testing.T) {
 	node := func(id consensus.NodeID, name, role, address string) control.Node {
 		return control.Node{Member: consensus.Member{ID: id, Name: name, Roles: []string{role}}, Address: address}
 	}
-	want := control.Cluster{Protocol: "testpaxos", Options: map[string]any{"window": 5.0}, Seed: 77, Nodes: []control.Node{
-		node(1, "server1", "server", "198.18.0.1:7000"), node(2, "server2", "server", "198.18.0.2:7000"),
-		node(3, "server3", "server", "198.18.0.3:7000"), node(4, "client1", "client", "198.18.0.4:7000"),
-	}}
+	want := control.Cluster{Protocol: "testpaxos", Options: map[string]any{"window": 5.0},
+		Application: "counter", Storage: "fsync", Seed: 77, Nodes: []control.Node{
+			node(1, "server1", "server", "198.18.0.1:7000"), node(2, "server2", "server", "198.18.0.2:7000"),
+			node(3, "server3", "server", "198.18.0.3:7000"), node(4, "client1", "client", "198.18.0.4:7000"),
+		}}
 	if diff := cmp.Diff(want, cluster); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -95,6 +117,42 @@ func TestPredictedLatencyIsTheMeanOverClients(t *testing.T) {
 	}
 	if got, ok := parse(t, "version: 1\n").Points[0].Spec.PredictedLatency(); ok {
 		t.Errorf("a protocol that doesn't predict predicts %v", got)
+	}
+}
+
+func TestSpareProcessesDoNotChangeThePrediction(t *testing.T) {
+	const file = "version: 1\nsystem: {protocol: testpaxos}\n"
+	without, _ := parse(t, file).Points[0].Spec.PredictedLatency()
+	with, ok := parse(t, file, "system.spares.servers=2").Points[0].Spec.PredictedLatency()
+	// The test's clients are numbered behind the spares, 1 ms for each.
+	if !ok || with != without+2*time.Millisecond {
+		t.Errorf("predicted %v with spares, %v without", with, without)
+	}
+}
+
+func TestSimulatedCostsReplaceTheDefaults(t *testing.T) {
+	defaults := engine.Costs{PerMessage: 3000, PerSend: 1500, PerByteNS: 1, Sync: time.Millisecond}
+	for set, want := range map[string]engine.Costs{
+		"simulation={}":                                  defaults,
+		"simulation.per_message=10us":                    {PerMessage: 10000, PerSend: 1500, PerByteNS: 1, Sync: time.Millisecond},
+		"simulation={per_send: 0, sync: 0}":              {PerMessage: 3000, PerByteNS: 1},
+		"simulation={per_byte: 0.25ns, sync: 1m}":        {PerMessage: 3000, PerSend: 1500, PerByteNS: 0.25, Sync: time.Minute},
+		"simulation={per_byte: 1us, per_message: 1.5ms}": {PerMessage: 1500000, PerSend: 1500, PerByteNS: 1000, Sync: time.Millisecond},
+	} {
+		spec := parse(t, "version: 1\n", set).Points[0].Spec
+		if got := spec.Simulation.Costs(defaults); got != want {
+			t.Errorf("%s: got %+v, want %+v", set, got, want)
+		}
+	}
+}
+
+func TestStopConditionsAreThoseOfTheSimulator(t *testing.T) {
+	for set, want := range map[string]engine.Stop{
+		"stop={}": {}, "stop.requests=1000": {Requests: 1000}, "stop.leader=true": {FirstLeader: true},
+	} {
+		if got := parse(t, "version: 1\nengine: sim\n", set).Points[0].Spec.Stop.Conditions(); got != want {
+			t.Errorf("%s: got %+v, want %+v", set, got, want)
+		}
 	}
 }
 

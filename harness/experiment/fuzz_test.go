@@ -12,7 +12,7 @@ import (
 // FuzzParse reads any bytes as an experiment: never a panic, always either one
 // *Error of one line or a plan whose points can be deployed.
 func FuzzParse(f *testing.F) {
-	for _, pattern := range []string{"testdata/bad/*.yaml", "testdata/good/*.yaml", "template.yaml"} {
+	for _, pattern := range []string{"testdata/bad/*.[yj]*", "testdata/good/*", "template.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no files match %s (%v)", pattern, err)
@@ -57,7 +57,7 @@ func checkError(t *testing.T, err error) {
 		t.Fatalf("%T: %v", err, err)
 	}
 	text := err.Error()
-	if strings.ContainsAny(text, "\n\r") || !strings.HasPrefix(text, "fuzz.yaml:") && !strings.HasPrefix(text, "--set ") {
+	if strings.ContainsAny(text, "\n\r") || !strings.HasPrefix(text, "fuzz.yaml:") && !strings.HasPrefix(text, "fuzz.json:") && !strings.HasPrefix(text, "--set ") {
 		t.Errorf("not a good error: %q", text)
 	}
 	if bad.Line < 0 || (bad.Line == 0) != (bad.Column == 0) {

@@ -55,7 +55,8 @@ type Point struct {
 	Spec *Spec
 }
 
-// Load reads an experiment file. Whatever is wrong with the file or the
+// Load reads an experiment file, or a file of Coracle as the experiment that it
+// means. Whatever is wrong with the file or the
 // overrides, the error is one *Error that says where.
 func Load(path string, overrides Overrides) (*Source, error) {
 	data, err := readFile(path)
@@ -101,15 +102,24 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// Parse reads an experiment from memory; name is what errors call the file, and
-// its base is the experiment's name by default.
+// Parse reads an experiment, or a file of Coracle, from memory; name is what
+// errors call the file, and its base is the experiment's name by default.
 func Parse(name string, data []byte, overrides Overrides) (*Source, error) {
 	l := &loader{file: name, overrides: overrides}
+	source, err := l.load(data)
+	if err != nil && l.coracle != nil {
+		err = l.coracle.rename(err)
+	}
+	return source, err
+}
+
+// load reads the experiment and makes its points.
+func (l *loader) load(data []byte) (*Source, error) {
 	root, err := l.tree(data)
 	if err != nil {
 		return nil, err
 	}
-	source := &Source{File: name, Data: data, Overrides: l.applied}
+	source := &Source{File: l.file, Data: data, Overrides: l.applied}
 	sweep, _ := root.entry(sweepKey)
 	l.root = root.without(sweepKey)
 	if source.Spec, err = l.decode(l.root); err != nil {
@@ -139,6 +149,8 @@ type loader struct {
 	applied []string
 	// root is the experiment without its sweep, overrides applied.
 	root *node
+	// coracle is what the experiment was made from, if it was.
+	coracle *coracle
 }
 
 // tree parses the file and applies the overrides.
@@ -155,6 +167,12 @@ func (l *loader) tree(data []byte) (*node, error) {
 	}
 	if root.kind != kindMapping {
 		return nil, (decoder{l.file}).object(root, "", reflect.ValueOf(Spec{}))
+	}
+	if isCoracle(root) {
+		l.coracle = &coracle{decoder: decoder{l.file}, root: root, names: map[string]string{}}
+		if root, err = l.coracle.experiment(); err != nil {
+			return nil, err
+		}
 	}
 	if err := l.checkVersion(root); err != nil {
 		return nil, err

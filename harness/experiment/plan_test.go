@@ -172,6 +172,24 @@ func TestEstimate(t *testing.T) {
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	// In the simulator the same passes in virtual time; at 8 hosts a request takes 16 us, and so does a third of a second.
+	sim := parse(t, "version: 1\nengine: sim\nrepeat: 3\nphases: {warmup: 5s, measure: 15s}\nsweep: {workload.rate: [10, 30]}\n")
+	want.Virtual, want.Time = 6*20*time.Second, (2400+6*60)*16*time.Microsecond
+	if got := sim.Estimate(); got != want {
+		t.Errorf("simulated: got %+v, want %+v", got, want)
+	}
+	auto := parse(t, "version: 1\nrepeat: 3\nphases: {warmup: 5s, measure: 15s}\nsweep: {workload.rate: [10, 30]}\n")
+	if got := auto.EstimateOn(EngineSim); got != want {
+		t.Errorf("auto, which is sim: got %+v, want %+v", got, want)
+	}
+	for set, requests := range map[string]int64{"stop.requests=100": 6 * 100, "stop.leader=true": 0} {
+		overrides := testOverrides()
+		overrides.Engine, overrides.Set = "sim", []string{set}
+		source, err := Parse("x.yaml", auto.Data, overrides)
+		if err != nil || source.Estimate().Requests != requests {
+			t.Errorf("%s: %d requests (%v), want %d", set, source.Estimate().Requests, err, requests)
+		}
+	}
 	got = parse(t, "version: 1\nrepeat: 100000\nworkload: {rate: 10000000}\nphases: {warmup: 24h, measure: 24h}\n").Estimate()
 	if got.Time != math.MaxInt64 || got.Requests <= 0 || got.DiskBytes != math.MaxInt64 {
 		t.Errorf("a huge plan overflows: %+v", got)

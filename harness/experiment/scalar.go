@@ -53,6 +53,28 @@ func (d Duration) String() string {
 	return s
 }
 
+const wantNanoseconds = "a duration, such as 1ns, 0.5ns or 1us"
+
+var nanosecondUnits = map[string]float64{"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
+
+// ParseNanoseconds reads "0.5ns", "1.5us", "2ms", "1s" or a bare 0: one number
+// and one unit.
+func ParseNanoseconds(text string) (Nanoseconds, error) {
+	if _, err := ParseDuration(text); err == nil && plainNumber.MatchString(text) {
+		return 0, nil // a bare 0
+	}
+	number := strings.TrimRight(text, "nuµms")
+	size, ok := nanosecondUnits[text[len(number):]]
+	value, err := strconv.ParseFloat(number, 64)
+	if !ok || !anyNumber.MatchString(number) || err != nil || math.IsInf(value*size, 0) {
+		return 0, &wantError{text, wantNanoseconds}
+	}
+	return Nanoseconds(value * size), nil
+}
+
+// String gives the time in nanoseconds, with their unit.
+func (n Nanoseconds) String() string { return decimal(float64(n)) + "ns" }
+
 const wantRate = "requests a second, such as 20/s"
 
 // ParseRate reads "20/s", "1.5/s" or "20": requests a second.
@@ -65,14 +87,17 @@ func ParseRate(text string) (Rate, error) {
 	return Rate(rate), nil
 }
 
-// String gives the rate with its unit; an exponent only where there would be
+// String gives the rate with its unit.
+func (r Rate) String() string { return decimal(float64(r)) + "/s" }
+
+// decimal writes a number exactly, with an exponent only where there would be
 // many zeros.
-func (r Rate) String() string {
+func decimal(x float64) string {
 	format := byte('f')
-	if size := math.Abs(float64(r)); size >= 1e15 || size < 1e-6 {
+	if size := math.Abs(x); size >= 1e15 || size < 1e-6 {
 		format = 'g'
 	}
-	return strconv.FormatFloat(float64(r), format, -1, 64) + "/s"
+	return strconv.FormatFloat(x, format, -1, 64)
 }
 
 const wantBitRate = "bits a second, such as 1gbit, 10mbit or 64kbit, or unlimited"
@@ -220,6 +245,9 @@ func inUnit(n, size int64, decimals int) string {
 // MarshalText writes the duration as String does.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
+// MarshalText writes the time as String does.
+func (n Nanoseconds) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
 // MarshalText writes the rate as String does.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
@@ -234,6 +262,9 @@ func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 // UnmarshalText reads what ParseDuration reads.
 func (d *Duration) UnmarshalText(text []byte) error { return unmarshal(d, text, ParseDuration) }
+
+// UnmarshalText reads what ParseNanoseconds reads.
+func (n *Nanoseconds) UnmarshalText(text []byte) error { return unmarshal(n, text, ParseNanoseconds) }
 
 // UnmarshalText reads what ParseRate reads.
 func (r *Rate) UnmarshalText(text []byte) error { return unmarshal(r, text, ParseRate) }

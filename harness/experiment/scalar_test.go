@@ -34,6 +34,10 @@ func TestScalarsReadWhatTheyPromise(t *testing.T) {
 		{"0", Duration(0), "0s"}, {"0.0", Duration(0), "0s"}, {"0ms", Duration(0), "0s"},
 		{"-20ms", Duration(-20 * time.Millisecond), "-20ms"},
 
+		{"1ns", Nanoseconds(1), "1ns"}, {"0.5ns", Nanoseconds(0.5), "0.5ns"}, {"1.5us", Nanoseconds(1500), "1500ns"},
+		{"1.5µs", Nanoseconds(1500), "1500ns"}, {"2ms", Nanoseconds(2e6), "2000000ns"}, {"1s", Nanoseconds(1e9), "1000000000ns"},
+		{"0", Nanoseconds(0), "0ns"}, {"-1ns", Nanoseconds(-1), "-1ns"}, {"1e-9ns", Nanoseconds(1e-9), "1e-09ns"},
+
 		{"20/s", Rate(20), "20/s"}, {"20", Rate(20), "20/s"}, {"1.5/s", Rate(1.5), "1.5/s"},
 		{"1e4", Rate(10000), "10000/s"}, {"0", Rate(0), "0/s"}, {"-3/s", Rate(-3), "-3/s"},
 
@@ -74,6 +78,7 @@ func TestScalarsRefuseTheRest(t *testing.T) {
 	}{
 		{Duration(0), "20 -5 1.5", "a unit behind the number"},
 		{Duration(0), "fast 20m/s 20msec 1d ms . - 9999999h 1e3s NaN", "a duration, such as 20ms"},
+		{Nanoseconds(0), "1 fast ns 1m 1h 1nsns 1e300s 1_0ns .ns NaNns infs 1m30s", "a duration, such as 1ns"},
 		{Rate(0), "fast 20/m 20/s/s /s 0x10/s NaN inf 1_000 1e999 20ms", "requests a second"},
 		{BitRate(0), "1000 1 fast 1gb 10mb 1kibit gbit 0.5bit 1.0000000001gbit 99999999999tbit 1e3kbit infinite", "bits a second, such as 1gbit"},
 		{BitRate(0), "10mbps 10Mbps", "10mbit (by mbps tc means bytes"},
@@ -103,6 +108,8 @@ func parseLike(like any, text string) (any, error) {
 	switch like.(type) {
 	case Duration:
 		return boxed(ParseDuration(text))
+	case Nanoseconds:
+		return boxed(ParseNanoseconds(text))
 	case Rate:
 		return boxed(ParseRate(text))
 	case BitRate:
@@ -120,6 +127,7 @@ func boxed[T any](value T, err error) (any, error) { return value, err }
 // scalars is a document with one of each.
 type scalars struct {
 	Duration    Duration    `yaml:"duration" json:"duration"`
+	Nanoseconds Nanoseconds `yaml:"nanoseconds" json:"nanoseconds"`
 	Rate        Rate        `yaml:"rate" json:"rate"`
 	BitRate     BitRate     `yaml:"bit_rate" json:"bit_rate"`
 	Probability Probability `yaml:"probability" json:"probability"`
@@ -127,12 +135,12 @@ type scalars struct {
 }
 
 func TestScalarsSurviveJSONAndYAML(t *testing.T) {
-	want := scalars{Duration(1500 * time.Microsecond), 0.1, 1.5e9, 0.001, 4096}
+	want := scalars{Duration(1500 * time.Microsecond), 0.5, 0.1, 1.5e9, 0.001, 4096}
 	text, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const wantText = `{"duration":"1.5ms","rate":"0.1/s","bit_rate":"1.5gbit","probability":"0.1%","bytes":"4KiB"}`
+	const wantText = `{"duration":"1.5ms","nanoseconds":"0.5ns","rate":"0.1/s","bit_rate":"1.5gbit","probability":"0.1%","bytes":"4KiB"}`
 	if string(text) != wantText {
 		t.Errorf("JSON is %s, want %s", text, wantText)
 	}
@@ -143,7 +151,7 @@ func TestScalarsSurviveJSONAndYAML(t *testing.T) {
 	if text, err = yaml.Marshal(want); err != nil {
 		t.Fatal(err)
 	}
-	const wantYAML = "duration: 1.5ms\nrate: 0.1/s\nbit_rate: 1.5gbit\nprobability: 0.1%\nbytes: 4KiB\n"
+	const wantYAML = "duration: 1.5ms\nnanoseconds: 0.5ns\nrate: 0.1/s\nbit_rate: 1.5gbit\nprobability: 0.1%\nbytes: 4KiB\n"
 	if string(text) != wantYAML {
 		t.Errorf("YAML is %s, want %s", text, wantYAML)
 	}
@@ -156,11 +164,11 @@ func TestScalarsSurviveJSONAndYAML(t *testing.T) {
 // FuzzScalars reads any text as each of the scalars: what is read, is read again
 // from what String writes.
 func FuzzScalars(f *testing.F) {
-	for _, text := range []string{"20ms", "1h0m0.5s", "20/s", "1.5gbit", "0.1%", "1e-30", "4KiB", "10mbps", "unlimited", "-0", "+.5s", "9223372036854775807B"} {
+	for _, text := range []string{"20ms", "1h0m0.5s", "0.5ns", "20/s", "1.5gbit", "0.1%", "1e-30", "4KiB", "10mbps", "unlimited", "-0", "+.5s", "9223372036854775807B"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, like := range []any{Duration(0), Rate(0), BitRate(0), Probability(0), Bytes(0)} {
+		for _, like := range []any{Duration(0), Nanoseconds(0), Rate(0), BitRate(0), Probability(0), Bytes(0)} {
 			value, err := parseLike(like, text)
 			if err != nil {
 				continue

@@ -3,7 +3,11 @@
 // column, the bad value and what would be right. It runs nothing.
 package experiment
 
-import "time"
+import (
+	"time"
+
+	"quorumlab/harness/engine"
+)
 
 // Spec is an experiment file after defaults have been filled in. The yaml keys
 // are the dotted paths of sweeps and of --set.
@@ -17,6 +21,9 @@ type Spec struct {
 	Topology Topology `yaml:"topology" json:"topology"`
 	Workload Workload `yaml:"workload" json:"workload"`
 	Phases   Phases   `yaml:"phases" json:"phases"`
+	Stop     Stop     `yaml:"stop" json:"stop"`
+	// Simulation is for the engine sim; others run in real time.
+	Simulation Simulation `yaml:"simulation" json:"simulation"`
 	// Sweep maps dotted paths to the values that they take in turn: the grid
 	// of all combinations, the last key varying fastest.
 	Sweep []Axis `yaml:"-" json:"sweep,omitempty"`
@@ -31,14 +38,20 @@ type Axis struct {
 // System is what is measured.
 type System struct {
 	Protocol string `yaml:"protocol" json:"protocol"`
+	// Application is what is replicated: a name of package application.
+	Application string `yaml:"application" json:"application"`
 	// Roles maps "replicas", "leaders", "acceptors" (a protocol's roles in the
 	// plural) to how many processes have them.
 	Roles map[string]int `yaml:"roles" json:"roles"`
+	// Spares maps roles, as Roles does, to how many further processes are started
+	// and stand by until a reconfiguration calls on them.
+	Spares map[string]int `yaml:"spares" json:"spares,omitempty"`
 	// Options are the protocol's own.
 	Options map[string]any `yaml:"options" json:"options,omitempty"`
-	// Storage is "memory".
+	// Storage is control.StorageMemory, StorageDisk or StorageFsync.
 	Storage string `yaml:"storage" json:"storage"`
-	// Transport is "tcp".
+	// Transport is engine.TransportTCP or, for the engine sim,
+	// engine.TransportDatagram.
 	Transport string `yaml:"transport" json:"transport"`
 }
 
@@ -72,8 +85,8 @@ type Workload struct {
 	Rate Rate `yaml:"rate" json:"rate"`
 	// Arrivals is "fixed" or "poisson".
 	Arrivals string `yaml:"arrivals" json:"arrivals"`
-	// Mix maps nop, create, update, read, remove to their shares; the shares
-	// sum to 1.
+	// Mix maps the application's operations, such as nop, update and read, to
+	// their shares; the shares sum to 1.
 	Mix map[string]float64 `yaml:"mix" json:"mix"`
 	// Keys is how many keys the operations choose from, uniformly.
 	Keys int `yaml:"keys" json:"keys"`
@@ -94,10 +107,59 @@ type Phases struct {
 	Drain   Duration `yaml:"drain" json:"drain"`
 }
 
+// Stop ends a trial before its phases do (engine sim only). The zero value
+// never does.
+type Stop struct {
+	// Requests is how many answered ones end the load, those of the warm-up too;
+	// 0 is no limit.
+	Requests uint64 `yaml:"requests" json:"requests"`
+	// Leader ends the trial, before any load, once all processes that can lead
+	// agree on one that does.
+	Leader bool `yaml:"leader" json:"leader"`
+}
+
+// Conditions are what a simulation is told.
+func (s Stop) Conditions() engine.Stop {
+	return engine.Stop{FirstLeader: s.Leader, Requests: s.Requests}
+}
+
+// Simulation is what the engine sim takes processes and disks to cost. What is
+// nil has the engine's default.
+type Simulation struct {
+	// PerMessage is the processor's time to receive and handle a message or a
+	// timer, PerSend that to send one, PerByte that for each byte of either.
+	PerMessage *Duration    `yaml:"per_message" json:"per_message,omitempty"`
+	PerSend    *Duration    `yaml:"per_send" json:"per_send,omitempty"`
+	PerByte    *Nanoseconds `yaml:"per_byte" json:"per_byte,omitempty"`
+	// Sync is how long a disk takes to make what was written durable; it counts
+	// with System.Storage fsync only.
+	Sync *Duration `yaml:"sync" json:"sync,omitempty"`
+}
+
+// Costs are the defaults with those in their places that the experiment sets.
+func (s Simulation) Costs(defaults engine.Costs) engine.Costs {
+	costs := defaults
+	for _, c := range []struct {
+		given  *Duration
+		target *time.Duration
+	}{{s.PerMessage, &costs.PerMessage}, {s.PerSend, &costs.PerSend}, {s.Sync, &costs.Sync}} {
+		if c.given != nil {
+			*c.target = time.Duration(*c.given)
+		}
+	}
+	if s.PerByte != nil {
+		costs.PerByteNS = float64(*s.PerByte)
+	}
+	return costs
+}
+
 // Scalars of the format. In YAML and JSON they are written with their unit.
 type (
 	// Duration is written as "20ms", "1.5s", "1m".
 	Duration time.Duration
+	// Nanoseconds is a duration that may be a fraction of a nanosecond, written
+	// as "0.5ns" or "1.5us".
+	Nanoseconds float64
 	// Rate is requests a second, written as "20/s" or 20.
 	Rate float64
 	// BitRate is bits a second, written as "1gbit", "10mbit", "64kbit"; 0 or

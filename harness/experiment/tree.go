@@ -2,10 +2,13 @@ package experiment
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -64,8 +67,8 @@ func (n *node) describe() string {
 	case kindMapping:
 		return "a mapping"
 	}
-	if n.quoted && anyNumber.MatchString(n.text) {
-		return strconv.Quote(n.text) // else nothing tells it from the number
+	if n.quoted && (anyNumber.MatchString(n.text) || n.text == "true" || n.text == "false") {
+		return strconv.Quote(n.text) // else nothing tells it from what is no text
 	}
 	return printable(n.text)
 }
@@ -132,6 +135,9 @@ func (r *reader) read(data []byte) (root *node, err error) {
 	if !utf8.Valid(data) || bytes.ContainsFunc(data, isBinary) {
 		return nil, r.fail(nil, "is not a text file: want an experiment in YAML")
 	}
+	if err := r.checkJSON(data); err != nil {
+		return nil, err
+	}
 	file, err := r.parse(string(data))
 	if err != nil {
 		return nil, err
@@ -150,6 +156,26 @@ func (r *reader) read(data []byte) (root *node, err error) {
 		return &node{at: r.origin(nil)}, nil
 	}
 	return r.convert(body, r.path, 0)
+}
+
+// checkJSON refuses what isn't JSON in a file that calls itself that: YAML, in
+// which JSON is read, makes something else of a forgotten comma.
+func (r *reader) checkJSON(data []byte) error {
+	if r.flag != "" || !strings.EqualFold(filepath.Ext(r.file), ".json") || len(bytes.TrimSpace(data)) == 0 {
+		return nil
+	}
+	var value json.RawMessage
+	err := json.Unmarshal(data, &value)
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return nil
+	}
+	before := data[:max(0, min(int(syntax.Offset), len(data))-1)]
+	at := origin{
+		line:   bytes.Count(before, []byte("\n")) + 1,
+		column: utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1,
+	}
+	return errorAt(r.file, at, Error{Message: "is not valid JSON: " + syntax.Error(), Err: err})
 }
 
 func isBinary(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f }

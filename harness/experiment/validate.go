@@ -1,8 +1,6 @@
 package experiment
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -11,13 +9,17 @@ import (
 	"time"
 	"unicode"
 
-	"quorumlab/node/consensus"
+	"quorumlab/node/application"
 	"quorumlab/node/control"
 	"quorumlab/topologies"
 )
 
-// EngineAuto leaves the choice of the engine to the tool.
-const EngineAuto = "auto"
+const (
+	// EngineAuto leaves the choice of the engine to the tool.
+	EngineAuto = "auto"
+	// EngineSim is the simulator, which can do what real networks can't.
+	EngineSim = "sim"
+)
 
 // Bounds of fields; wide enough for any experiment, narrow enough that sums and
 // products of them don't overflow.
@@ -34,12 +36,12 @@ const (
 	maxValueSize       = 1 << 20
 	maxDelay           = time.Hour
 	maxPhase           = 24 * time.Hour
+	maxStopRequests    = 1_000_000_000_000
+	maxCost            = time.Minute
+	maxCostPerByte     = time.Millisecond
 	shareTolerance     = 1e-9
 	forbiddenInNames   = `/\`
 )
-
-// operations are those that a mix may have.
-var operations = []string{"nop", "create", "update", "read", "remove"}
 
 // checker judges a decoded experiment. The nodes that it was decoded from tell
 // where to point.
@@ -99,7 +101,7 @@ func (c checker) say(message, want string, paths ...string) error {
 // all checks everything about one point.
 func (c checker) all() error {
 	for _, check := range []func() error{
-		c.run, c.engine, c.system, c.hosts, c.options, c.topology, c.load, c.mix, c.phases,
+		c.run, c.engine, c.system, c.hosts, c.options, c.topology, c.load, c.mix, c.phases, c.stop, c.simulation,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -147,11 +149,9 @@ func (c checker) engine() error {
 
 // later are values that the format will have, but this version doesn't.
 var later = map[string][]string{
-	"system.storage":   {"disk", "fsync"},
-	"system.transport": {"datagram"},
-	"topology.kind":    {"linear", "tree", "graph"},
-	"workload.target":  {"leader", "nearest", "one"},
-	"workload.loop":    {"closed"},
+	"topology.kind":   {"linear", "tree", "graph"},
+	"workload.target": {"leader", "nearest", "one"},
+	"workload.loop":   {"closed"},
 }
 
 // oneOf checks a field that takes certain words.
@@ -166,119 +166,6 @@ func (c checker) oneOf(path, value string, allowed ...string) error {
 	default:
 		return c.bad(value, want, path)
 	}
-}
-
-func (c checker) system() error {
-	s := c.spec.System
-	protocol, ok := consensus.Lookup(s.Protocol)
-	if !ok {
-		return c.bad(s.Protocol, "a protocol: one of "+strings.Join(consensus.Names(), ", "), "system.protocol")
-	}
-	var roles []string
-	for _, role := range protocol.Roles {
-		roles = append(roles, plural(role.Name))
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Roles)) {
-		if !slices.Contains(roles, name) {
-			path := "system.roles." + name
-			e, _ := c.root.find(path)
-			if slices.Contains(roles, plural(name)) {
-				return errorAt(c.file, e.at, Error{Path: path, Want: plural(name),
-					Message: fmt.Sprintf("unknown key %s: want it in the plural, %s", printable(path), plural(name))})
-			}
-			return unknownKey(c.file, e.at, "system.roles", name, roles)
-		}
-	}
-	for _, role := range protocol.Roles {
-		name := plural(role.Name)
-		if count := s.Roles[name]; count < role.Min {
-			want := fmt.Sprintf("at least %d for %s", role.Min, protocol.Name)
-			return c.bad(count, want, "system.roles."+name, "system.protocol")
-		}
-	}
-	if err := c.oneOf("system.storage", s.Storage, "memory"); err != nil {
-		return err
-	}
-	return c.oneOf("system.transport", s.Transport, "tcp")
-}
-
-// hosts checks that the lab isn't larger than addresses and engine allow.
-func (c checker) hosts() error {
-	paths := []string{"workload.clients"}
-	counts := map[string]int{"workload.clients": c.spec.Workload.Clients}
-	for name, count := range c.spec.System.Roles {
-		path := "system.roles." + name
-		paths = append(paths, path)
-		counts[path] = count
-	}
-	if clients := c.spec.Workload.Clients; clients < 1 {
-		return c.bad(clients, "at least 1 client", "workload.clients")
-	}
-	slices.SortFunc(paths, func(a, b string) int { // the greatest count first
-		if counts[a] != counts[b] {
-			return counts[b] - counts[a]
-		}
-		return strings.Compare(a, b)
-	})
-	limit, who := maxHosts, "any engine"
-	if c.overrides.Limits != nil {
-		if most, known := c.overrides.Limits(c.spec.Engine); known && most < limit {
-			limit, who = most, "engine "+c.spec.Engine
-		}
-	}
-	total := 0
-	for _, path := range paths {
-		total += min(counts[path], maxHosts+1)
-	}
-	if total <= limit {
-		return nil
-	}
-	path, _ := c.blamed(paths...)
-	if counts[path] > limit {
-		return c.bad(counts[path], fmt.Sprintf("at most %d hosts in all for %s", limit, who), path)
-	}
-	return c.say(fmt.Sprintf("%s is %d and makes %d hosts in all", path, counts[path], total),
-		fmt.Sprintf("at most %d for %s", limit, who), path)
-}
-
-// options lets the protocol judge its options.
-func (c checker) options() error {
-	const at = "system.options"
-	raw, err := c.spec.optionsJSON()
-	if err != nil {
-		return errorAt(c.file, c.at(at), Error{Path: at, Message: at + ": " + err.Error(), Err: err})
-	}
-	protocol, _ := consensus.Lookup(c.spec.System.Protocol)
-	if protocol.CheckOptions == nil {
-		if len(c.spec.System.Options) > 0 {
-			return c.say(at+" are given", "none: "+protocol.Name+" has no options", at)
-		}
-		return nil
-	}
-	err = protocol.CheckOptions(raw)
-	if err == nil {
-		return nil
-	}
-	var option *consensus.OptionError
-	if !errors.As(err, &option) {
-		return errorAt(c.file, c.at(at), Error{Path: at, Message: at + ": " + err.Error(), Err: err})
-	}
-	path := join(at, option.Path)
-	return errorAt(c.file, c.at(path), Error{Path: path, Err: err,
-		Value: printable(fmt.Sprint(option.Value)), Want: option.Want})
-}
-
-// optionsJSON gives the protocol's options as it reads them: nil if there are
-// none.
-func (s *Spec) optionsJSON() (json.RawMessage, error) {
-	if len(s.System.Options) == 0 {
-		return nil, nil
-	}
-	raw, err := json.Marshal(s.System.Options)
-	if err != nil {
-		return nil, fmt.Errorf("encode the protocol's options: %w", err)
-	}
-	return raw, nil
 }
 
 func (c checker) topology() error {
@@ -341,15 +228,19 @@ func (c checker) load() error {
 	return nil
 }
 
-// mix checks that the shares are those of operations and sum to 1.
+// mix checks that the shares are those of the application's operations and sum
+// to 1.
 func (c checker) mix() error {
 	const at = "workload.mix"
+	var operations []string
+	for _, kind := range c.spec.application().Kinds() {
+		operations = append(operations, kind.Name)
+	}
 	sum := 0.0
 	for _, name := range slices.Sorted(maps.Keys(c.spec.Workload.Mix)) {
 		share, path := c.spec.Workload.Mix[name], join(at, name)
 		if !slices.Contains(operations, name) {
-			e, _ := c.root.find(path)
-			return unknownKey(c.file, e.at, at, name, operations)
+			return c.unknownOperation(path, name, operations)
 		}
 		if share < 0 || share > 1 {
 			return c.bad(share, "a share from 0 to 1, such as 0.5", path)
@@ -362,10 +253,22 @@ func (c checker) mix() error {
 	return nil
 }
 
+// unknownOperation tells a mistyped operation from one of another application.
+func (c checker) unknownOperation(path, name string, operations []string) error {
+	for _, other := range application.Names() {
+		a, _ := application.Lookup(other)
+		if _, has := application.KindNamed(a, name); has {
+			return c.say(fmt.Sprintf("%s is an operation of %s, and system.application is %s", path, other, c.spec.System.Application),
+				"operations of "+c.spec.System.Application+": "+strings.Join(operations, ", "), path, "system.application")
+		}
+	}
+	e, _ := c.root.find(path)
+	return unknownKey(c.file, e.at, "workload.mix", name, operations)
+}
+
 // needsKeys tells whether the load begins by creating the keys.
 func (c checker) needsKeys() bool {
-	mix := c.spec.Workload.Mix
-	return mix["update"] > 0 || mix["read"] > 0 || mix["remove"] > 0
+	return application.NeedsKeys(c.spec.application(), c.spec.Workload.Mix)
 }
 
 func (c checker) phases() error {
@@ -393,6 +296,51 @@ func (c checker) phases() error {
 		return c.say(fmt.Sprintf("phases.measure is %s, too short for one request at %s", p.Measure, c.spec.Workload.Rate),
 			"at least "+Duration(math.Ceil(interval)).String(),
 			"phases.measure", "workload.rate")
+	}
+	return nil
+}
+
+// simulatorOnly refuses, unless the engine sim is asked for, what labs can't do:
+// else it would depend on the machine whether the experiment can be run.
+func (c checker) simulatorOnly(what, instead, path string) error {
+	if c.spec.Engine == EngineSim {
+		return nil
+	}
+	return c.say(fmt.Sprintf("%s, and engine is %s", what, c.spec.Engine), instead+", or engine: "+EngineSim, path, "engine")
+}
+
+func (c checker) stop() error {
+	const why = "in labs a trial lasts as long as its phases"
+	s := c.spec.Stop
+	if s.Requests > maxStopRequests {
+		return c.bad(s.Requests, fmt.Sprintf("from 0 (no limit) to %d requests", uint64(maxStopRequests)), "stop.requests")
+	}
+	if s.Leader && s.Requests > 0 {
+		return c.say(fmt.Sprintf("stop.requests is %d, and stop.leader ends the trial before any request", s.Requests),
+			"one of the two", "stop.requests", "stop.leader")
+	}
+	if s.Leader {
+		return c.simulatorOnly("stop.leader is true, but "+why, "false", "stop.leader")
+	}
+	if s.Requests > 0 {
+		return c.simulatorOnly(fmt.Sprintf("stop.requests is %d, but ", s.Requests)+why, "0", "stop.requests")
+	}
+	return nil
+}
+
+func (c checker) simulation() error {
+	s := c.spec.Simulation
+	const want = "a duration from 0 to 1m, such as "
+	for _, cost := range []struct {
+		path, example string
+		value         *Duration
+	}{{"simulation.per_message", "3us", s.PerMessage}, {"simulation.per_send", "1.5us", s.PerSend}, {"simulation.sync", "1ms", s.Sync}} {
+		if cost.value != nil && (*cost.value < 0 || *cost.value > Duration(maxCost)) {
+			return c.bad(*cost.value, want+cost.example, cost.path)
+		}
+	}
+	if s.PerByte != nil && !(*s.PerByte >= 0 && *s.PerByte <= Nanoseconds(maxCostPerByte)) {
+		return c.bad(*s.PerByte, "a duration from 0 to 1ms, such as 1ns", "simulation.per_byte")
 	}
 	return nil
 }

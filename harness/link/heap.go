@@ -1,3 +1,5 @@
+//go:build linux
+
 package link
 
 // event is a frame that reaches the next node of its path at timeNS.

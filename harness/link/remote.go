@@ -1,11 +1,5 @@
-// Package link executes the links of a topology. It has three parts: the pure
-// link model (Model), which says when a frame arrives or that it is lost; the
-// userspace emulator (RunEmulator), which carries real frames between network
-// interfaces as the model says, on any kernel and without root; and the kernel
-// executor (BuildKernel), which makes the kernel's bridges and qdiscs do the same
-// where they can. It promises that frames of one direction never overtake each
-// other, that no frame arrives before its declared time, and that every frame
-// that wasn't delivered is counted with its cause.
+//go:build linux
+
 package link
 
 import (

@@ -55,6 +55,9 @@ type RoleSpec struct {
 	Min int
 	// Serves is true for the role that clients send their requests to.
 	Serves bool
+	// Replaceable is true for a role that a reconfiguration can give to other
+	// processes.
+	Replaceable bool
 }
 
 // Protocol is a registered protocol.

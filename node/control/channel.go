@@ -135,9 +135,13 @@ func ParseCommand(line []byte) (Command, error) {
 		if command.Probe == nil {
 			return command, fmt.Errorf("%w: probe without the field probe", errNoCommand)
 		}
+	case CommandReconfigure:
+		if len(command.Reconfigure) == 0 || string(command.Reconfigure) == "null" {
+			return command, fmt.Errorf("%w: reconfigure without the field reconfigure", errNoCommand)
+		}
 	default:
-		return command, fmt.Errorf("%w: command is %q, want %s, %s, %s or %s", errNoCommand,
-			command.Command, CommandStatus, CommandLoad, CommandProbe, CommandStop)
+		return command, fmt.Errorf("%w: command is %q, want %s, %s, %s, %s or %s", errNoCommand,
+			command.Command, CommandStatus, CommandLoad, CommandProbe, CommandReconfigure, CommandStop)
 	}
 	return command, nil
 }

@@ -41,9 +41,11 @@ func TestCommandsAreHandledAndAnsweredUntilStop(t *testing.T) {
 {"id": 2, "command": "dance"}
 this is no JSON
 {"id": 3, "command": "load"}
+{"id": 7, "command": "reconfigure"}
+{"id": 8, "command": "reconfigure", "reconfigure": {"leaders": []}}
 {"id": 4, "command": "status", "a_later_version": "has more fields"}
 `)
-	for range 5 {
+	for range 7 {
 		read()
 	}
 	go io.WriteString(commands, `{"id": 5, "command": "stop"}
@@ -55,7 +57,7 @@ this is no JSON
 		t.Errorf("Serve: %v", err)
 	}
 	input.Close()
-	for id, isError := range map[uint64]bool{0: true, 1: false, 2: true, 3: true, 4: false, 5: false} {
+	for id, isError := range map[uint64]bool{0: true, 1: false, 2: true, 3: true, 4: false, 5: false, 7: true, 8: false} {
 		answer, answered := answers[id]
 		if !answered || (answer.Error != "") != isError {
 			t.Errorf("command %d: answered %v: %+v", id, answered, answer)
@@ -114,6 +116,8 @@ func FuzzParseCommand(f *testing.F) {
 	f.Add([]byte(`{"id":1,"command":"status"}`))
 	f.Add([]byte(`{"id":2,"command":"load","load":{"start_ns":1}}`))
 	f.Add([]byte(`{"id":3,"command":"probe","probe":{"peers":[{"name":"h"}]}}`))
+	f.Add([]byte(`{"id":4,"command":"reconfigure","reconfigure":{"acceptors":["n1"]}}`))
+	f.Add([]byte(`{"id":5,"command":"reconfigure","reconfigure":null}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		command, err := ParseCommand(line)
 		if err != nil {
@@ -122,7 +126,8 @@ func FuzzParseCommand(f *testing.F) {
 			}
 			return
 		}
-		if command.Command == CommandLoad && command.Load == nil || command.Command == CommandProbe && command.Probe == nil {
+		if command.Command == CommandLoad && command.Load == nil || command.Command == CommandProbe && command.Probe == nil ||
+			command.Command == CommandReconfigure && !json.Valid(command.Reconfigure) {
 			t.Error("a command without its orders was let through")
 		}
 	})

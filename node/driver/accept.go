@@ -177,6 +177,13 @@ func (r *receiver) take(kind wire.Kind, payload []byte) error {
 		}
 		input.Message = message
 		r.machine = append(r.machine, input)
+	case wire.KindSnapshot:
+		snapshot, err := wire.DecodeSnapshot(payload, r.transport.config.Codec)
+		if err != nil {
+			return err
+		}
+		input.Message = snapshot
+		r.machine = append(r.machine, input)
 	default:
 		return fmt.Errorf("%w: a second hello", wire.ErrBadFrame)
 	}

@@ -11,6 +11,8 @@
 //   - messages between two processes keep their order, and are lost only with a
 //     connection or when a queue is full, which is counted;
 //   - messages to oneself aren't lost;
+//   - what depends on a record leaves only once that is durable, in order, while
+//     the machine goes on stepping;
 //   - timers fire under any load.
 //
 // Everything is done in batches, which grow by themselves as the load does. The
@@ -20,11 +22,13 @@ package driver
 
 import (
 	"encoding/hex"
+	"fmt"
 	"sync"
 	"time"
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/driver/clock"
+	"quorumlab/node/storage"
 )
 
 // maxSteps is how many steps the loop makes between two looks at the timers and
@@ -34,13 +38,34 @@ const maxSteps = 256
 // Config is what a driver runs.
 type Config struct {
 	Machine consensus.Machine
-	// Application applies what the machine commits.
+	// Application applies what the machine commits. Nothing has been applied to
+	// it yet.
 	Application *consensus.Application
+	// Storage persists the machine's records, and Recovered is what it held when
+	// it was opened; nil keeps nothing. Whoever opened it closes it, after the
+	// driver.
+	Storage   Storage
+	Recovered storage.Recovered
 	// Transport carries the messages; whoever starts it gives it the driver as
 	// its machine's handler.
 	Transport *Transport
 	// Events takes the machine's events; it may be nil.
 	Events *EventLog
+	// OnError is called, from the loop's goroutine, with an error after which the
+	// machine never steps again: a snapshot that the application can't be restored
+	// from. It may be nil.
+	OnError func(error)
+}
+
+// Storage is what a driver needs of a storage.Storage, whose methods these are.
+type Storage interface {
+	Keeps() bool
+	Append(records []consensus.Message) (position uint64)
+	Checkpoint(snapshot []byte, records []consensus.Message) (position uint64)
+	CheckpointDue() bool
+	Flush()
+	Durable() (position uint64)
+	Notify() <-chan struct{}
 }
 
 // Driver runs one machine.
@@ -57,16 +82,31 @@ type Driver struct {
 	outbox consensus.Outbox
 	// itself holds messages of the machine to itself, in the order of sending.
 	itself, spare []consensus.Input
-	hash          string
-	hashedSlot    uint64
+	// position is that of the last record in the storage, held are the messages
+	// that wait for the storage to become durable, in order.
+	position   uint64
+	held       []heldMessage
+	checkpoint consensus.Outbox
+	failed     bool
+	hash       string
+	hashedSlot uint64
 }
 
-// New makes a driver that does nothing until Start.
-func New(config Config) *Driver {
+// New makes a driver that does nothing until Start. It restores the application
+// from what the storage has recovered; the error is Application.Restore's.
+func New(config Config) (*Driver, error) {
+	if config.Storage == nil {
+		config.Storage = storage.Memory()
+	}
+	if config.Recovered.Snapshot != nil {
+		if err := config.Application.Restore(config.Recovered.Snapshot); err != nil {
+			return nil, fmt.Errorf("the last checkpoint: %w", err)
+		}
+	}
 	return &Driver{
 		config: config, inbox: newInbox(), timers: newTimers(), sender: config.Transport.NewSender(),
 		calls: make(chan func()), stop: make(chan struct{}),
-	}
+	}, nil
 }
 
 // Start begins the machine's life.
@@ -112,8 +152,11 @@ func (d *Driver) stateHash() string {
 }
 
 func (d *Driver) run() {
-	d.step(clock.Now(), consensus.Input{Kind: consensus.InputStart})
-	d.sender.Flush()
+	d.step(clock.Now(), consensus.Input{
+		Kind: consensus.InputStart, Recovered: d.config.Recovered.Records, Slot: d.config.Application.Slot(),
+	})
+	d.config.Recovered = storage.Recovered{}
+	d.flush()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var set consensus.Time // what the runtime's timer is set to
@@ -132,6 +175,7 @@ func (d *Driver) run() {
 			case <-timer.C:
 				set = 0
 			case <-d.inbox.wake:
+			case <-d.config.Storage.Notify():
 			}
 		} else if !d.look() {
 			return
@@ -162,12 +206,16 @@ func (d *Driver) look() bool {
 func (d *Driver) process(inputs []consensus.Input) {
 	for rest := inputs; ; {
 		now := clock.Now()
+		d.release()
 		d.fire(now)
 		lot := rest[:min(len(rest), maxSteps)]
 		for i := range lot {
 			d.step(now, lot[i])
 		}
-		d.sender.Flush()
+		if !d.failed && d.config.Storage.CheckpointDue() {
+			d.makeCheckpoint(now)
+		}
+		d.flush()
 		rest = rest[len(lot):]
 		if len(rest) == 0 {
 			break
@@ -194,9 +242,18 @@ func (d *Driver) fire(now consensus.Time) {
 	}
 }
 
+// flush has what the steps so far have left written and sent.
+func (d *Driver) flush() {
+	d.config.Storage.Flush()
+	d.sender.Flush()
+}
+
 // step feeds the machine one input and carries out what it asks for. A command
 // that was applied before is answered here.
 func (d *Driver) step(now consensus.Time, input consensus.Input) {
+	if d.failed {
+		return
+	}
 	if input.Kind == consensus.InputCommand {
 		if response, known := d.config.Application.Answer(input.Command); known {
 			d.sender.Send(response.Client.Node(), response)
@@ -209,19 +266,20 @@ func (d *Driver) step(now consensus.Time, input consensus.Input) {
 
 func (d *Driver) carryOut(now consensus.Time) {
 	out := &d.outbox
-	self := d.config.Transport.config.Self
-	for _, m := range out.Messages {
-		if m.To == self {
-			d.itself = append(d.itself, consensus.Input{Kind: consensus.InputMessage, From: self, Message: m.Message})
-		} else {
-			d.sender.Send(m.To, m.Message)
+	if out.Install != nil {
+		if err := d.install(now); err != nil {
+			d.fail(err)
+			return
 		}
+	} else if len(out.Records) > 0 {
+		d.position = d.config.Storage.Append(out.Records)
 	}
-	for _, c := range out.Committed {
-		d.config.Application.Apply(c.Slot, c.Command, func(response consensus.Response) {
-			d.sender.Send(response.Client.Node(), response)
-		})
+	d.sendAll()
+	d.apply()
+	for _, read := range out.Reads {
+		d.sender.Send(read.Client.Node(), d.config.Application.Read(read))
 	}
+	d.transfer()
 	for _, change := range out.Timers {
 		if change.Cancel {
 			d.timers.cancel(change.Timer)

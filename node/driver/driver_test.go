@@ -112,12 +112,26 @@ func listen(t *testing.T, address string) net.Listener {
 // start runs a process that knows the processes 1 to 9 and sends to peers.
 func start(t *testing.T, self consensus.NodeID, listener net.Listener, peers map[consensus.NodeID]string, machine *scripted) *process {
 	t.Helper()
+	return startWith(t, self, listener, peers, machine, func(*Config) {})
+}
+
+// startWith is start with changes of the driver's configuration.
+func startWith(t *testing.T, self consensus.NodeID, listener net.Listener, peers map[consensus.NodeID]string, machine *scripted, change func(*Config)) *process {
+	t.Helper()
 	p := &process{address: listener.Addr().String(), machine: machine, client: &collector{}}
 	p.Transport = NewTransport(TransportConfig{
 		Self: self, Protocol: "numbers", Codec: numberCodec{}, Listener: listener, Peers: peers,
 		Members: []consensus.NodeID{1, 2, 3, 4, 5, 6, 7, 8, 9}, Log: log.New(testLog{t}, "", 0),
 	})
-	p.driver = New(Config{Machine: machine, Application: consensus.NewApplication(kv.New()), Transport: p.Transport})
+	config := Config{
+		Machine: machine, Application: consensus.NewApplication(kv.New()), Transport: p.Transport,
+		OnError: func(err error) { t.Error(err) },
+	}
+	change(&config)
+	var err error
+	if p.driver, err = New(config); err != nil {
+		t.Fatal(err)
+	}
 	p.Transport.Start(p.driver, p.client)
 	p.driver.Start()
 	var once sync.Once

@@ -37,6 +37,9 @@ func (l *EventLog) Machine(events []consensus.Event) {
 			dst = appendNumber(dst, `,"slot":`, event.Slot)
 			dst = appendNumber(dst, `,"round":`, event.Round)
 			dst = appendNumber(dst, `,"leader":`, uint64(event.Leader))
+			if event.Hash != "" {
+				dst = strconv.AppendQuote(append(dst, `,"hash":`...), event.Hash)
+			}
 			dst = append(dst, '}', '\n')
 		}
 		return dst
@@ -55,8 +58,8 @@ func (l *EventLog) connection(kind string, peer consensus.NodeID) {
 	})
 }
 
-// begin appends what all events have. Names, roles and kinds are plain ASCII,
-// which Go and JSON quote alike.
+// begin appends what all events have. Names, roles, kinds and hashes are plain
+// ASCII, which Go and JSON quote alike.
 func (l *EventLog) begin(dst []byte, now consensus.Time, role, kind string) []byte {
 	dst = append(dst, `{"time_ns":`...)
 	dst = strconv.AppendInt(dst, int64(now), 10)

@@ -150,6 +150,7 @@ func TestEventsAreLinesOfJSONInTheOrderOfTime(t *testing.T) {
 	events.Machine([]consensus.Event{
 		{Role: "leader", Label: consensus.Label{Kind: "adopted", Slot: 1, Round: 2, Leader: 3}},
 		{Role: "leader", Label: consensus.Label{Kind: "scout"}},
+		{Role: consensus.RoleApplication, Label: consensus.Label{Kind: consensus.EventPrefix, Slot: 1000}, Hash: "ab01"},
 	})
 	events.connection("connected", 7)
 	if err := file.Close(); err != nil {
@@ -175,7 +176,7 @@ func TestEventsAreLinesOfJSONInTheOrderOfTime(t *testing.T) {
 		}
 		got = append(got, l)
 	}
-	if !slices.IsSortedFunc(got, func(a, b line) int { return int(a.TimeNS - b.TimeNS) }) || len(got) != 3 || got[0].TimeNS == 0 {
+	if !slices.IsSortedFunc(got, func(a, b line) int { return int(a.TimeNS - b.TimeNS) }) || len(got) != 4 || got[0].TimeNS == 0 {
 		t.Fatalf("times are wrong: %+v", got)
 	}
 	for i := range got {
@@ -184,6 +185,7 @@ func TestEventsAreLinesOfJSONInTheOrderOfTime(t *testing.T) {
 	want := []line{
 		{Node: "replica1", Event: consensus.Event{Role: "leader", Label: consensus.Label{Kind: "adopted", Slot: 1, Round: 2, Leader: 3}}},
 		{Node: "replica1", Event: consensus.Event{Role: "leader", Label: consensus.Label{Kind: "scout"}}},
+		{Node: "replica1", Event: consensus.Event{Role: "application", Label: consensus.Label{Kind: "prefix", Slot: 1000}, Hash: "ab01"}},
 		{Node: "replica1", Peer: 7, Event: consensus.Event{Role: "transport", Label: consensus.Label{Kind: "connected"}}},
 	}
 	if !slices.Equal(got, want) {

@@ -41,8 +41,8 @@ var Protocol = consensus.Protocol{
 	Name: Name,
 	Roles: []consensus.RoleSpec{
 		{Name: RoleReplica, Default: 2, Min: 1, Serves: true},
-		{Name: RoleLeader, Default: 2, Min: 1},
-		{Name: RoleAcceptor, Default: 3, Min: 1},
+		{Name: RoleLeader, Default: 2, Min: 1, Replaceable: true},
+		{Name: RoleAcceptor, Default: 3, Min: 1, Replaceable: true},
 	},
 	CheckOptions: func(options json.RawMessage) error {
 		_, err := ParseOptions(options)

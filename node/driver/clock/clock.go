@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package clock reads the host's CLOCK_MONOTONIC, which all processes of a host
 // share, and sleeps until given instants of it more exactly than Go's timers,
 // which may overshoot by a millisecond.

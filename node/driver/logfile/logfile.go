@@ -5,7 +5,10 @@
 package logfile
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -44,9 +47,50 @@ func Create(path string, onError func(error)) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating a log: %w", err)
 	}
+	return start(file, onError), nil
+}
+
+// Open makes the file, or goes on after its last whole line: what a process that
+// was killed has left of another is cut off. onError is as Create's.
+func Open(path string, onError func(error)) (*File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("opening a log: %w", err)
+	}
+	if err := cutTornLine(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening a log: %w", err), file.Close())
+	}
+	return start(file, onError), nil
+}
+
+func start(file *os.File, onError func(error)) *File {
 	f := &File{file: file, onError: onError, stop: make(chan struct{}), stopped: make(chan struct{})}
 	go f.flushRegularly()
-	return f, nil
+	return f
+}
+
+// cutTornLine cuts the file after its last newline and goes there.
+func cutTornLine(file *os.File) error {
+	end, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	for chunk := make([]byte, 4096); end > 0; {
+		piece := chunk[:min(int64(len(chunk)), end)]
+		if _, err := file.ReadAt(piece, end-int64(len(piece))); err != nil {
+			return err
+		}
+		if i := bytes.LastIndexByte(piece, '\n'); i >= 0 {
+			end -= int64(len(piece) - i - 1)
+			break
+		}
+		end -= int64(len(piece))
+	}
+	if err := file.Truncate(end); err != nil {
+		return err
+	}
+	_, err = file.Seek(end, io.SeekStart)
+	return err
 }
 
 // Append adds one or more whole lines, which build appends to the buffer that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -57,6 +58,39 @@ func TestLinesOfManyGoroutinesAreWholeAndReadableWhileTheFileGrows(t *testing.T)
 		} else if len(line) > 0 {
 			t.Fatalf("torn line %q", line)
 		}
+	}
+}
+
+func TestOpenGoesOnAfterTheLastWholeLine(t *testing.T) {
+	long := strings.Repeat("x", 10_000)
+	for name, c := range map[string]struct{ before, kept string }{
+		"nothing":          {"", ""},
+		"whole lines":      {"a\nb\n", "a\nb\n"},
+		"a torn line":      {"a\nb\ntor", "a\nb\n"},
+		"a long torn line": {"a\n" + long, "a\n"},
+		"a long line":      {long + "\n" + "tor", long + "\n"},
+		"only a torn line": {long, ""},
+	} {
+		path := filepath.Join(t.TempDir(), "log")
+		if c.before != "" {
+			if err := os.WriteFile(path, []byte(c.before), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file, err := Open(path, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Append(func(dst []byte) []byte { return append(dst, "next\n"...) })
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if content, err := os.ReadFile(path); err != nil || string(content) != c.kept+"next\n" {
+			t.Errorf("%s: %d bytes are left, want %d and the next line; %v", name, len(content), len(c.kept), err)
+		}
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "absent", "log"), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("below no folder: %v", err)
 	}
 }
 
