@@ -1,276 +1,79 @@
 package harness
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"quorumlab/harness/engine"
 	"quorumlab/harness/experiment"
-	"quorumlab/harness/report"
 	"quorumlab/node/control"
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
 
 const (
-	// startTimeout bounds each step of getting a lab ready: processes started,
-	// connections made, a leader found.
-	startTimeout = 20 * time.Second
 	// leaderTimeout bounds the wait for a process that leads; leaders that duel
 	// may have none for long, so the load starts all the same.
 	leaderTimeout = 10 * time.Second
-	// answerTimeout is how long a process may take to answer a command.
-	answerTimeout = 5 * time.Second
 	// loadLead is the time between giving clients their load and its start.
 	loadLead = 200 * time.Millisecond
-	// stopTimeout is how long processes may take to end when asked to.
-	stopTimeout = 3 * time.Second
 )
 
-// starter starts bench-node on a host.
-type starter func(ctx context.Context, host, name string, arguments ...string) (*session, error)
-
-// answering bounds the wait for an answer.
-func answering(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
-}
-
-// trial is one run of a lab.
+// trial is what trials of labs and simulated ones have in common.
 type trial struct {
 	planned  results.PlannedTrial
 	spec     *experiment.Spec
 	cluster  control.Cluster
 	topology *topologies.Topology
-	folder   *results.Folder
-	engine   engine.Builder
-	links    string
-	node     string
-	progress report.Progress
+	// hosts maps each node's name to its host's.
+	hosts  map[string]string
+	folder *results.Folder
 
-	lab      engine.Lab
-	labLog   *os.File
-	linksWhy string
-	echoes   map[string]*session
-	nodes    map[string]*session
-	order    []string
-	verdict  results.Verdict
-	evidence results.Links
+	verdict results.Verdict
+	// gaps says why the recorded requests aren't the whole history; empty if
+	// they are.
+	gaps string
 }
 
-// run carries out the trial and writes all of it but the verdict, which it
-// returns. An error means that there is no verdict: the tool failed, or the
-// context ended.
-func (t *trial) run(ctx context.Context) (results.Verdict, error) {
-	if _, err := t.folder.CreateTrial(t.planned.Trial); err != nil {
-		return t.verdict, err
+func newTrial(folder *results.Folder, planned experiment.Trial) trial {
+	spec := planned.Point.Spec
+	t := trial{
+		planned: folder.Manifest().Plan[planned.Number-1], spec: spec,
+		cluster: spec.Cluster(planned.Seed), topology: spec.Network(), hosts: map[string]string{}, folder: folder,
 	}
+	for _, placement := range spec.Deployment() {
+		t.hosts[placement.Name] = placement.Host
+	}
+	predicted, _ := spec.PredictedLatency()
 	t.verdict = results.Verdict{
 		Trial: t.planned.Trial, Point: t.planned.Point, Repeat: t.planned.Repeat, Params: t.planned.Params,
-		OfferedRPS: float64(t.spec.Workload.Rate), Linearizable: "not_checked", Agreement: "ok",
+		PredictedNS: int64(predicted), OfferedRPS: float64(spec.Workload.Rate),
+		Linearizable: results.FindingNotChecked, Agreement: results.FindingNotChecked,
 	}
-	defer t.close()
-	t.verdict.PredictedNS = t.predict()
-	steps := []struct {
-		phase string
-		do    func(context.Context) error
-	}{
-		{"building the lab", t.build},
-		{"measuring the links", t.probe},
-		{"starting the nodes", t.start},
-		{"load", t.load},
-		{"draining", t.drain},
-		{"collecting", t.collect},
-	}
-	for _, step := range steps {
-		t.progress.TrialPhase(step.phase)
-		if err := step.do(ctx); err != nil {
-			if ctx.Err() != nil {
-				return t.verdict, context.Cause(ctx)
-			}
-			return t.verdict, fmt.Errorf("trial %d: %s: %w", t.planned.Trial, step.phase, err)
-		}
-	}
-	t.verdict.Valid = len(t.verdict.Reasons) == 0
-	return t.verdict, nil
+	return t
 }
 
-func (t *trial) void(reasons ...results.VoidReason) {
-	t.verdict.Reasons = append(t.verdict.Reasons, reasons...)
-}
-
-func (t *trial) build(ctx context.Context) error {
-	log, err := os.Create(filepath.Join(t.folder.TrialDir(t.planned.Trial), "lab.log"))
-	if err != nil {
+// create makes the trial's folder, with the cluster file.
+func (t *trial) create() error {
+	if _, err := t.folder.CreateTrial(t.planned.Trial); err != nil {
 		return err
 	}
-	t.labLog = log // the lab writes to it as long as it lives
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	lab, err := t.engine.Build(ctx, engine.Blueprint{
-		Topology: t.topology, Links: t.links, Seed: t.planned.Seed,
-		CongestionControl: congestionControl, NodeBinary: t.node, Log: log,
-	})
-	if err != nil {
-		return err
-	}
-	t.lab = lab
-	t.evidence.Executor, _ = lab.Links()
-	t.evidence.Reason = t.linksWhy
-	return nil
-}
-
-// close ends what build began, as far as it came.
-func (t *trial) close() {
-	if t.lab != nil {
-		t.lab.Close()
-	}
-	if t.labLog != nil {
-		t.labLog.Close()
-	}
-}
-
-func (t *trial) predict() int64 {
-	predicted, _ := t.spec.PredictedLatency()
-	return int64(predicted)
-}
-
-// startProcess runs bench-node on a host, its log in the trial's folder.
-func (t *trial) startProcess(ctx context.Context, host, name string, arguments ...string) (*session, error) {
-	log, err := os.Create(filepath.Join(t.folder.NodesDir(t.planned.Trial), name+".log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	process, err := t.lab.Start(ctx, host, engine.Command{Name: name, Arguments: arguments, Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("starting %s on %s: %w", name, host, err)
-	}
-	return newSession(process), nil
-}
-
-// probe measures the round trips before there is any load.
-func (t *trial) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout+probeBudget(t.topology), errors.New("the links were not measured in time"))
-	defer cancel()
-	echoes, err := startEchoes(ctx, t.topology, t.startProcess)
-	if err != nil {
-		return err
-	}
-	t.echoes = echoes
-	rtts, err := measureRTTs(ctx, t.topology, echoes, t.planned.Seed)
-	if err != nil {
-		return err
-	}
-	t.evidence.RTTs = rtts
-	t.void(judgeRTTs(t.topology, rtts)...)
-	return nil
-}
-
-// probeBudget allows for every host's probes in turn.
-func probeBudget(topology *topologies.Topology) time.Duration {
-	return probeTries * time.Duration(len(topology.Hosts)) * (2*time.Second + probeCount*probeInterval)
-}
-
-// start runs the nodes and waits until they are connected and one leads.
-func (t *trial) start(ctx context.Context) error {
-	file := filepath.Join(t.folder.NodesDir(t.planned.Trial), "cluster.json")
 	data, err := json.MarshalIndent(t.cluster, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	if file, err = filepath.Abs(file); err != nil {
-		return err
-	}
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	t.nodes = map[string]*session{}
-	for i, node := range t.cluster.Nodes {
-		dir := filepath.Join(filepath.Dir(file), node.Name)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		s, err := t.startProcess(starting, t.topology.Hosts[i].Name, node.Name, "run", "--cluster", file, "--name", node.Name, "--dir", dir)
-		if err != nil {
-			return err
-		}
-		t.nodes[node.Name] = s
-		t.order = append(t.order, node.Name)
-	}
-	for _, name := range t.order {
-		if _, err := t.nodes[name].greet(starting); err != nil {
-			return fmt.Errorf("%w (its log: %s)", err, filepath.Join(filepath.Dir(file), name+".log"))
-		}
-	}
-	return t.awaitReady(ctx)
+	return os.WriteFile(t.clusterFile(), append(data, '\n'), 0o644)
 }
 
-// awaitReady waits until every node is connected to its peers and one leads.
-func (t *trial) awaitReady(ctx context.Context) error {
-	began := time.Now()
-	for {
-		statuses, err := t.statuses(ctx)
-		if err != nil {
-			return err
-		}
-		connected, leading := true, false
-		missing := ""
-		for _, name := range t.order {
-			s := statuses[name]
-			if s.Connected < s.Peers {
-				connected = false
-				missing = fmt.Sprintf("%s has %d of %d connections", name, s.Connected, s.Peers)
-			}
-			leading = leading || s.Leading
-		}
-		waited := time.Since(began)
-		if connected && (leading || waited > leaderTimeout) {
-			return nil
-		}
-		if waited > startTimeout {
-			t.void(results.VoidReason{Code: voidUnconnected, Mend: mendReadLog,
-				Text: fmt.Sprintf("the nodes were not connected after %v: %s", startTimeout, missing)})
-			return nil
-		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
+// clusterFile is what all processes of the trial are given.
+func (t *trial) clusterFile() string { return filepath.Join(t.nodesDir(), "cluster.json") }
 
-// statuses asks every live node where it stands; one that has ended, or doesn't
-// answer, is noted as a reason to void, once.
-func (t *trial) statuses(ctx context.Context) (map[string]control.Status, error) {
-	statuses := map[string]control.Status{}
-	for _, name := range t.order {
-		asking, cancel := answering(ctx)
-		status, err := t.nodes[name].status(asking)
-		cancel()
-		switch {
-		case err == nil:
-			statuses[name] = status
-		case errors.Is(err, errEnded):
-			t.noteEnded(name)
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		default:
-			t.noteOnce(results.VoidReason{Code: voidSilent, Text: err.Error(), Mend: mendReadLog})
-		}
-	}
-	return statuses, nil
-}
+func (t *trial) nodesDir() string { return t.folder.NodesDir(t.planned.Trial) }
 
-func (t *trial) noteEnded(name string) {
-	t.noteOnce(results.VoidReason{Code: voidEnded, Mend: mendReadLog,
-		Text: fmt.Sprintf("%s ended before the trial was over: %s", name, t.nodes[name].howEnded())})
+func (t *trial) void(reasons ...results.VoidReason) {
+	t.verdict.Reasons = append(t.verdict.Reasons, reasons...)
 }
 
 // noteOnce voids the trial for a reason that may be met again and again.
@@ -280,14 +83,53 @@ func (t *trial) noteOnce(reason results.VoidReason) {
 	}
 }
 
-// sleep waits, or returns the reason why the context ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// unfinished voids the trial because requests are missing from its records.
+func (t *trial) unfinished(text string) {
+	t.gaps = text
+	t.void(results.VoidReason{Code: voidUnfinished, Text: text, Mend: mendReadLog})
+}
+
+// clients are the names of the nodes that generate load.
+func (t *trial) clients() []string {
+	var names []string
+	for _, node := range t.cluster.Nodes {
+		if node.Has(experiment.RoleClient) {
+			names = append(names, node.Name)
+		}
 	}
+	return names
+}
+
+// loads are the clients' shares of the workload, whose schedule begins at
+// startNS.
+func (t *trial) loads(startNS int64) []control.Load {
+	w := t.spec.Workload
+	loads := make([]control.Load, len(t.clients()))
+	for i := range loads {
+		loads[i] = control.Load{
+			StartNS:    startNS,
+			DurationNS: int64(t.spec.Phases.Warmup + t.spec.Phases.Measure),
+			TimeoutNS:  int64(w.Timeout),
+			RateRPS:    float64(w.Rate) / float64(len(loads)),
+			Arrivals:   w.Arrivals, Application: t.cluster.Application,
+			Mix: w.Mix, Keys: w.Keys, ValueBytes: int(w.ValueSize),
+			Seed: t.planned.Seed + uint64(i),
+		}
+		if w.Arrivals == "fixed" { // not all clients at the same instants
+			loads[i].StartNS += int64(float64(i) / float64(w.Rate) * 1e9)
+		}
+	}
+	return loads
+}
+
+// measureFrom notes which requests count: those due within the measured phase of
+// a load that begins at startNS.
+func (t *trial) measureFrom(startNS int64) {
+	t.verdict.MeasureStartNS = startNS + int64(t.spec.Phases.Warmup)
+	t.verdict.MeasureEndNS = t.verdict.MeasureStartNS + int64(t.spec.Phases.Measure)
+}
+
+// loadTime is how long requests fall due.
+func (t *trial) loadTime() time.Duration {
+	return time.Duration(t.spec.Phases.Warmup + t.spec.Phases.Measure)
 }

@@ -42,10 +42,17 @@ const (
 	voidControl      = "control_channel"
 	voidUnanswered   = "nothing_answered"
 	voidUnfinished   = "load_unfinished"
+	voidHistory      = "linearizability"
+	voidNoHistory    = "linearizability_unknown"
+	voidNoStates     = "agreement_unknown"
+	voidNoLeader     = "no_leader"
+	voidStopped      = "stopped_early"
 	mendBusy         = "Run again while the machine is idle, or at a lower rate."
 	mendRaiseDrain   = "Raise phases.drain, or lower workload.rate."
 	mendReadLog      = "Read that node's log in the run folder."
 	mendReport       = "This is a safety violation: keep the run folder and report it with its seed."
+	mendFewerPending = "Run fewer requests, or more keys, so that the search for an order is smaller."
+	mendStopLater    = "Raise stop.requests, or shorten phases.warmup."
 	mendLookAtEvents = "Read events.jsonl.gz in the trial's folder: it says which ballots were tried."
 )
 

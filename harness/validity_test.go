@@ -94,6 +94,8 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 		fmt.Sprintf("within %.0f s", startTimeout.Seconds()),
 		"`" + voidRTT + "`", "`" + voidLate + "`", "`" + voidDrops + "`", "`" + voidEnded + "`", "`" + voidSilent + "`", fmt.Sprintf("a command for %.0f s", answerTimeout.Seconds()), "`" + voidUnconnected + "`",
 		"`" + voidDrain + "`", "`" + voidAgreement + "`", "`" + voidControl + "`", "`" + voidUnanswered + "`", "`" + voidUnfinished + "`",
+		"`" + voidHistory + "`", "`" + voidNoHistory + "`", fmt.Sprintf("within %v", checkTimeout), "`" + voidNoStates + "`",
+		"`" + voidNoLeader + "`", "`" + voidStopped + "`", "every 1,000 slots", "`" + results.ViolationPage + "`",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(string(page)), " "), text) {
 			t.Errorf("docs/validity.md doesn't say %q", text)

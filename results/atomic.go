@@ -9,17 +9,26 @@ import (
 	"path/filepath"
 )
 
+// durability says whether what is written survives a power cut. Waiting for the
+// disk takes milliseconds a file, more than many a simulated trial.
+type durability bool
+
+const (
+	synced   durability = true
+	unsynced durability = false
+)
+
 // writeFile gives path the content that write produces, all of it or none:
 // after a crash or an error, such as a full disk, the old file or nothing is
-// there. What it wrote survives a power cut.
-func writeFile(path string, write func(io.Writer) error) error {
-	if err := replaceFile(path, write); err != nil {
+// there.
+func writeFile(path string, durable durability, write func(io.Writer) error) error {
+	if err := replaceFile(path, durable, write); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.syncDir(filepath.Dir(path))
 }
 
-func replaceFile(path string, write func(io.Writer) error) (err error) {
+func replaceFile(path string, durable durability, write func(io.Writer) error) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return err
@@ -42,8 +51,10 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 	if err := buffered.Flush(); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
-		return err
+	if durable {
+		if err := file.Sync(); err != nil {
+			return err
+		}
 	}
 	if err := file.Close(); err != nil {
 		return err
@@ -51,8 +62,12 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 	return os.Rename(file.Name(), path)
 }
 
-// syncDir makes the names in a directory survive a power cut.
-func syncDir(dir string) error {
+// syncDir makes the names in a directory survive a power cut, if that is asked
+// for.
+func (d durability) syncDir(dir string) error {
+	if !d {
+		return nil
+	}
 	handle, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("syncing directory: %w", err)
@@ -64,8 +79,8 @@ func syncDir(dir string) error {
 	return nil
 }
 
-func writeJSON(path string, value any) error {
-	return writeFile(path, func(w io.Writer) error {
+func writeJSON(path string, durable durability, value any) error {
+	return writeFile(path, durable, func(w io.Writer) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")

@@ -23,17 +23,28 @@ type RequestCounts struct {
 // on. It holds one row in memory.
 func (f *Folder) CollectRequests(trial int, files []string) (RequestCounts, error) {
 	var counts RequestCounts
-	path := filepath.Join(f.TrialDir(trial), requestsFile)
-	err := writeGzip(path, func(w io.Writer) error {
-		writer := NewRowWriter(w)
+	err := f.WriteRequests(trial, func(writer *RowWriter) error {
 		for _, file := range files {
 			if err := counts.copyRows(writer, file); err != nil {
 				return fmt.Errorf("collecting requests from %s: %w", file, err)
 			}
 		}
-		return writer.Flush()
+		return nil
 	})
 	return counts, err
+}
+
+// WriteRequests writes a trial's requests.csv.gz as produce does, row by row.
+// The file appears once produce has returned without an error.
+func (f *Folder) WriteRequests(trial int, produce func(*RowWriter) error) error {
+	path := filepath.Join(f.TrialDir(trial), requestsFile)
+	return writeGzip(path, f.trials, func(w io.Writer) error {
+		writer := NewRowWriter(w)
+		if err := produce(writer); err != nil {
+			return err
+		}
+		return writer.Flush()
+	})
 }
 
 func (c *RequestCounts) copyRows(writer *RowWriter, path string) error {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -38,13 +39,19 @@ type EventCounts struct {
 // of a file.
 func (f *Folder) CollectEvents(trial int, files []string) (EventCounts, error) {
 	var counts EventCounts
-	path := filepath.Join(f.TrialDir(trial), eventsFile)
-	err := writeGzip(path, func(w io.Writer) error {
+	err := f.WriteEvents(trial, func(w io.Writer) error {
 		var err error
 		counts, err = mergeEvents(w, files)
 		return err
 	})
 	return counts, err
+}
+
+// WriteEvents writes a trial's events.jsonl.gz as produce makes it: one JSON
+// object a line, in ascending order of time_ns. The file appears once produce
+// has returned without an error.
+func (f *Folder) WriteEvents(trial int, produce func(io.Writer) error) error {
+	return writeGzip(filepath.Join(f.TrialDir(trial), eventsFile), f.trials, produce)
 }
 
 // OpenEvents reads a trial's events, one JSON object a line.
@@ -194,10 +201,15 @@ func (q *eventQueue) Pop() any {
 	return last
 }
 
+// compressors are kept for reuse: one takes over a megabyte.
+var compressors = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
+
 // writeGzip is writeFile, compressed.
-func writeGzip(path string, write func(io.Writer) error) error {
-	return writeFile(path, func(w io.Writer) error {
-		compressed := gzip.NewWriter(w)
+func writeGzip(path string, durable durability, write func(io.Writer) error) error {
+	return writeFile(path, durable, func(w io.Writer) error {
+		compressed := compressors.Get().(*gzip.Writer)
+		defer compressors.Put(compressed)
+		compressed.Reset(w)
 		buffered := bufio.NewWriterSize(compressed, 1<<16)
 		if err := write(buffered); err != nil {
 			return err

@@ -1,11 +1,15 @@
 package results
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,16 +42,25 @@ const (
 	requestsFile    = "requests.csv.gz"
 	eventsFile      = "events.jsonl.gz"
 	linksFile       = "links.json"
-	verdictFile     = "verdict.json"
 	timestampFormat = "20060102-150405"
+
+	// VerdictFile says whether a trial counts, and why not.
+	VerdictFile = "verdict.json"
+	// ViolationPage shows, in a trial's folder, the requests that no order
+	// explains; violation.json beside it has them for programs.
+	ViolationPage = "violation.html"
 )
 
 // Folder is a run folder. Its methods may be called at the same time for
-// different trials.
+// different trials. What belongs to a trial survives a power cut unless the run
+// is simulated.
 type Folder struct {
 	dir      string
 	manifest Manifest
 	planned  map[int]PlannedTrial
+	// trials is how durable the files of trials are: a simulated one can be
+	// repeated bit for bit.
+	trials durability
 }
 
 // DefaultDir names a folder for a run of the named experiment that doesn't
@@ -106,10 +119,10 @@ func Create(dir string, manifest Manifest) (*Folder, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("creating run folder: %w", err)
 	}
-	if err := writeJSON(filepath.Join(dir, manifestFile), manifest); err != nil {
+	if err := writeJSON(filepath.Join(dir, manifestFile), synced, manifest); err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+	if err := synced.syncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
 		return nil, err
 	}
 	return folder, nil
@@ -118,8 +131,8 @@ func Create(dir string, manifest Manifest) (*Folder, error) {
 // Open opens a run folder. It returns ErrNotRunFolder, ErrManifest or ErrNewer
 // if dir isn't one that this version can read.
 func Open(dir string) (*Folder, error) {
-	path := filepath.Join(dir, manifestFile)
-	data, err := os.ReadFile(path)
+	file := filepath.Join(dir, manifestFile)
+	data, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: it has no %s", dir, ErrNotRunFolder, manifestFile)
 	}
@@ -130,18 +143,18 @@ func Open(dir string) (*Folder, error) {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(data, &version); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, ErrManifest, err)
+		return nil, fmt.Errorf("%s: %w: %w", file, ErrManifest, err)
 	}
 	if version.Format > FormatVersion {
 		return nil, fmt.Errorf("%s: %w: format %d, this one reads up to %d",
-			path, ErrNewer, version.Format, FormatVersion)
+			file, ErrNewer, version.Format, FormatVersion)
 	}
 	if version.Format < 1 {
 		return nil, fmt.Errorf("%s: %w: its %s has no format", dir, ErrNotRunFolder, manifestFile)
 	}
 	var manifest Manifest
 	if err := json.Unmarshal(data, &manifest); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, ErrManifest, err)
+		return nil, fmt.Errorf("%s: %w: %w", file, ErrManifest, err)
 	}
 	return newFolder(dir, manifest)
 }
@@ -155,7 +168,7 @@ func newFolder(dir string, manifest Manifest) (*Folder, error) {
 		}
 		planned[trial.Trial] = trial
 	}
-	return &Folder{dir: dir, manifest: manifest, planned: planned}, nil
+	return &Folder{dir: dir, manifest: manifest, planned: planned, trials: durability(!manifest.Simulated)}, nil
 }
 
 // Dir is the folder's path, as it was given.
@@ -166,21 +179,61 @@ func (f *Folder) Manifest() Manifest { return f.manifest }
 
 // TrialDir is the path of a trial's folder, whether it exists or not.
 func (f *Folder) TrialDir(trial int) string {
-	return filepath.Join(f.dir, trialsFolder, fmt.Sprintf("%04d", trial))
+	return filepath.Join(f.dir, trialsFolder, trialName(trial))
 }
+
+// TrialPath is the path of a file of a trial's folder, relative to the run
+// folder and with slashes.
+func TrialPath(trial int, name string) string {
+	return path.Join(trialsFolder, trialName(trial), name)
+}
+
+// trialName is the name of a trial's folder.
+func trialName(trial int) string { return fmt.Sprintf("%04d", trial) }
 
 // NodesDir is the folder for the logs and exit statuses of a trial's nodes.
 func (f *Folder) NodesDir(trial int) string {
 	return filepath.Join(f.TrialDir(trial), nodesFolder)
 }
 
+// WriteTraceHashes notes in the manifest the trace hashes of the trials that have
+// a verdict and, if all of the plan have one, that of the whole run. It must not
+// be called at the same time as any other method.
+func (f *Folder) WriteTraceHashes() error {
+	verdicts, err := f.Trials()
+	if err != nil {
+		return err
+	}
+	hashes := map[int]string{}
+	for _, verdict := range verdicts {
+		hashes[verdict.Trial] = verdict.TraceHash
+	}
+	manifest := f.manifest
+	manifest.Plan = slices.Clone(manifest.Plan)
+	whole := sha256.New()
+	for i := range manifest.Plan {
+		planned := &manifest.Plan[i]
+		planned.TraceHash = hashes[planned.Trial]
+		fmt.Fprintf(whole, "%d %s\n", planned.Trial, planned.TraceHash)
+	}
+	manifest.TraceHash = ""
+	if len(verdicts) == len(manifest.Plan) {
+		manifest.TraceHash = hex.EncodeToString(whole.Sum(nil))
+	}
+	if err := writeJSON(filepath.Join(f.dir, manifestFile), synced, manifest); err != nil {
+		return err
+	}
+	f.manifest = manifest
+	return nil
+}
+
 // WriteSummary writes summary.json and summary.csv, replacing earlier ones,
 // which were derived too.
 func (f *Folder) WriteSummary(summary *Summary) error {
-	if err := writeJSON(filepath.Join(f.dir, summaryFile), summary); err != nil {
+	if err := writeJSON(filepath.Join(f.dir, summaryFile), synced, summary); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(f.dir, summaryCSVFile), summary.writeCSV)
+	return writeFile(filepath.Join(f.dir, summaryCSVFile), synced, summary.writeCSV)
 }
 
 // ReadSummary reads summary.json; the error wraps os.ErrNotExist if there is

@@ -3,6 +3,7 @@ package results
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,6 +217,97 @@ func TestEarlierResultsAreNeverLost(t *testing.T) {
 	}
 }
 
+func TestTraceHashesComeFromTheVerdicts(t *testing.T) {
+	manifest := testManifest()
+	manifest.Simulated = true
+	folder, err := Create(filepath.Join(t.TempDir(), "x"), manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := func(trial, point int, hash string) {
+		t.Helper()
+		if _, err := folder.CreateTrial(trial); err != nil {
+			t.Fatal(err)
+		}
+		verdict := verdictOf(trial, point)
+		verdict.TraceHash = hash
+		if err := folder.WriteVerdict(verdict); err != nil {
+			t.Fatal(err)
+		}
+		if err := folder.WriteTraceHashes(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() Manifest {
+		t.Helper()
+		opened, err := Open(folder.Dir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opened.Manifest()
+	}
+	finish(2, 0, "aa")
+	finish(3, 1, "cc")
+	if m := read(); m.TraceHash != "" || m.Plan[0].TraceHash != "aa" || m.Plan[1].TraceHash != "" || m.Plan[2].TraceHash != "cc" {
+		t.Errorf("with one trial missing: %+v", m)
+	}
+	finish(1, 0, "bb")
+	// printf '2 aa\n1 bb\n3 cc\n' | sha256sum
+	const want = "14e29766c0de7c15e51175b520dc5d3e3a59ad9bf2c4f83b7c66fa7036c0771c"
+	if m := read(); m.TraceHash != want || folder.Manifest().TraceHash != want || m.Experiment != manifest.Experiment {
+		t.Errorf("the whole run's: %s, want %s", m.TraceHash, want)
+	}
+}
+
+func TestRequestsAndEventsAreWrittenAllOrNothing(t *testing.T) {
+	folder := create(t)
+	if _, err := folder.CreateTrial(1); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	for _, failed := range []error{broken, nil} {
+		err := folder.WriteRequests(1, func(w *RowWriter) error {
+			return errors.Join(w.Write(Row{Client: "client1", Sequence: 1, Operation: "nop", Outcome: OutcomeOK}), failed)
+		})
+		if !errors.Is(err, failed) {
+			t.Errorf("writing requests: %v, want %v", err, failed)
+		}
+		err = folder.WriteEvents(1, func(w io.Writer) error {
+			_, err := w.Write([]byte("{}\n"))
+			return errors.Join(err, failed)
+		})
+		if !errors.Is(err, failed) {
+			t.Errorf("writing events: %v, want %v", err, failed)
+		}
+		events, err := folder.OpenEvents(1)
+		if failed != nil {
+			if !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("half a file of events: %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(events); err != nil || string(text) != "{}\n" {
+			t.Errorf("events %q, %v", text, err)
+		}
+		if err := events.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	rows := 0
+	for row, err := range folder.Requests(1) {
+		if err != nil || row.Client != "client1" {
+			t.Errorf("row %+v, %v", row, err)
+		}
+		rows++
+	}
+	if rows != 1 {
+		t.Errorf("%d rows, want 1", rows)
+	}
+}
+
 func TestDamagedVerdictIsAnError(t *testing.T) {
 	for name, content := range map[string]string{
 		"half": `{"trial": 1,`, "empty": "", "of another trial": `{"trial": 2, "point": 0}`,
@@ -225,12 +317,12 @@ func TestDamagedVerdictIsAnError(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, verdictFile), []byte(content), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, VerdictFile), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if verdicts, err := folder.Trials(); err == nil {
 			t.Errorf("%s: read as %+v", name, verdicts)
-		} else if !strings.Contains(err.Error(), filepath.Join("0001", verdictFile)) {
+		} else if !strings.Contains(err.Error(), filepath.Join("0001", VerdictFile)) {
 			t.Errorf("%s: %q doesn't name the file", name, err)
 		}
 	}
@@ -263,7 +355,7 @@ func TestWriteFileIsAllOrNothing(t *testing.T) {
 
 func TestSummaryCSV(t *testing.T) {
 	mean, p50 := 240.5, 240.0
-	summary := &Summary{Points: []Point{
+	summary := &Summary{Engine: "sim", Label: LabelSimulated, Points: []Point{
 		{Params: map[string]json.RawMessage{"z": json.RawMessage(`"20ms"`), "a": json.RawMessage(`{"max": 1, "n": "a,b"}`)},
 			Trials: 5, Attempted: 5, Latency: &Latency{Trials: 5, Requests: 10, Mean: &mean, P50: &p50,
 				CI95: &[2]float64{240, 241}, CIMethod: "t"}, Agreement: "ok"},
@@ -285,6 +377,11 @@ func TestSummaryCSV(t *testing.T) {
 	}
 	if len(lines) != 4 || lines[3] != "" {
 		t.Fatalf("want 3 lines, got %q", lines)
+	}
+	for i, end := range []string{",engine,label", ",sim,SIMULATED", ",sim,SIMULATED"} {
+		if !strings.HasSuffix(lines[i], end) {
+			t.Errorf("line %d is %s, want it to end with %s", i+1, lines[i], end)
+		}
 	}
 	for i, prefix := range want {
 		if !strings.HasPrefix(lines[i], prefix) {

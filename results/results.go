@@ -6,12 +6,13 @@
 //
 //	manifest.json      what was run, with what, where
 //	trials/0001/       one trial: requests.csv.gz, events.jsonl.gz, links.json,
-//	                   nodes/ (logs, exit statuses), verdict.json
+//	                   nodes/ (logs, exit statuses), verdict.json; where a
+//	                   history isn't linearizable, violation.json and .html
 //	summary.json       derived: the points with their statistics
 //	summary.csv        the same, one row a point
 //
-// Times are nanoseconds of the controller's CLOCK_MONOTONIC unless a name says
-// otherwise.
+// Times are nanoseconds of the controller's CLOCK_MONOTONIC, or of a simulated
+// trial's virtual time, unless a name says otherwise.
 package results
 
 import (
@@ -29,6 +30,16 @@ const (
 	// OutcomeTimeout is a request without an answer; whether its operation was
 	// applied is unknown.
 	OutcomeTimeout = "timeout"
+)
+
+// Findings about safety: Verdict.Linearizable and Verdict.Agreement.
+const (
+	FindingOK        = "ok"
+	FindingViolation = "violation"
+	// FindingUnknown is a check that came to no end.
+	FindingUnknown = "unknown"
+	// FindingNotChecked is where there was nothing to check. It is never ok.
+	FindingNotChecked = "not_checked"
 )
 
 // Row is one request: a line of requests.csv.gz.
@@ -77,6 +88,12 @@ type Manifest struct {
 	LinksReason  string    `json:"links_reason"`
 	Simulated    bool      `json:"simulated"`
 	StartedAt    time.Time `json:"started_at"`
+	// Costs are the modelled costs of a simulated run, before any sweep of them.
+	Costs json.RawMessage `json:"costs,omitempty"`
+	// TraceHash fingerprints a simulated run: the SHA-256, in hexadecimal, of a
+	// line "TRIAL HASH" for each trial of the plan. It is there once all of them
+	// have run.
+	TraceHash string `json:"trace_hash,omitempty"`
 
 	Tool    Tool    `json:"tool"`
 	Machine Machine `json:"machine"`
@@ -93,6 +110,8 @@ type PlannedTrial struct {
 	Seed   uint64 `json:"seed"`
 	// Params are the swept values by dotted path.
 	Params json.RawMessage `json:"params"`
+	// TraceHash is that of the verdict of a simulated trial, once it has one.
+	TraceHash string `json:"trace_hash,omitempty"`
 }
 
 // Tool says which binaries ran.
@@ -130,20 +149,51 @@ type Verdict struct {
 	Reasons []VoidReason `json:"reasons,omitempty"`
 	// PredictedNS is the latency that the topology predicts.
 	PredictedNS int64 `json:"predicted_ns"`
-	// MeasureStartNS and MeasureEndNS bound the intended times that count.
+	// MeasureStartNS and MeasureEndNS bound the intended times that count; both
+	// are 0 if there was no load.
 	MeasureStartNS int64 `json:"measure_start_ns"`
 	MeasureEndNS   int64 `json:"measure_end_ns"`
 	// OfferedRPS is the declared rate of all clients.
 	OfferedRPS float64 `json:"offered_rps"`
-	// Linearizable is not_checked until histories are checked.
+	// Linearizable is a finding about the requests, Agreement one about the
+	// replicas' states and the commands that they have decided.
 	Linearizable string `json:"linearizable"`
-	// Agreement is ok or violation: the live replicas' state hashes.
-	Agreement string `json:"agreement"`
+	Agreement    string `json:"agreement"`
+	// History says what of the requests was checked.
+	History History `json:"history"`
 	// Counters sum the nodes' counters over the whole trial, by role and name,
 	// such as "leader.ballots".
 	Counters map[string]uint64 `json:"counters,omitempty"`
 	// ClientLimited is true if the client fell behind its own schedule.
 	ClientLimited bool `json:"client_limited"`
+	// LedAfterNS is how long after their start the live processes first agreed on
+	// a leader; only trials that end then have it.
+	LedAfterNS *int64 `json:"led_after_ns,omitempty"`
+	// Simulation is there if the trial was simulated.
+	Simulation *Simulation `json:"simulation,omitempty"`
+	// TraceHash fingerprints every event of a simulated trial, in hexadecimal: the
+	// same trial has the same hash, wherever and whenever it runs.
+	TraceHash string `json:"trace_hash,omitempty"`
+}
+
+// History is what the check of a trial's history covered.
+type History struct {
+	// Operations were checked, of Keys keys; Witnessed of these keys by the log's
+	// order alone.
+	Operations int `json:"operations"`
+	Keys       int `json:"keys"`
+	Witnessed  int `json:"witnessed"`
+	// Reason says why the finding isn't ok.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Simulation is what a simulated trial tells of itself.
+type Simulation struct {
+	// Events were simulated within ElapsedNS of virtual time.
+	Events    uint64 `json:"events"`
+	ElapsedNS int64  `json:"elapsed_ns"`
+	// CPUNS is how long each node's core was busy.
+	CPUNS map[string]int64 `json:"cpu_ns"`
 }
 
 // VoidReason is one reason why a trial doesn't count.

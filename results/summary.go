@@ -7,6 +7,8 @@ type Summary struct {
 	Experiment string `json:"experiment"`
 	Seed       uint64 `json:"seed"`
 	Engine     string `json:"engine"`
+	// EngineReason says why that engine was chosen.
+	EngineReason string `json:"engine_reason"`
 	// Links is the link executor, Repeat the planned trials of each point.
 	Links       string   `json:"links"`
 	Repeat      int      `json:"repeat"`
@@ -15,10 +17,15 @@ type Summary struct {
 	// Mend is the one action that would most likely mend a void run.
 	Mend      string `json:"mend,omitempty"`
 	Simulated bool   `json:"simulated"`
+	// Label stands in all that is derived from a simulated run: LabelSimulated.
+	Label string `json:"label,omitempty"`
 	// Interrupted is true if trials of the plan are missing.
 	Interrupted bool    `json:"interrupted"`
 	Points      []Point `json:"points"`
 }
+
+// LabelSimulated marks what wasn't measured on a real network.
+const LabelSimulated = "SIMULATED"
 
 // Point is one combination of the swept values.
 type Point struct {
@@ -34,11 +41,20 @@ type Point struct {
 	Counters    map[string]uint64 `json:"counters,omitempty"`
 	// BallotsPerDecision is the ballots that leaders started over the slots
 	// decided; null where the protocol has no ballots or nothing was decided.
-	BallotsPerDecision *float64   `json:"ballots_per_decision"`
-	Linearizable       string     `json:"linearizable"`
-	Agreement          string     `json:"agreement"`
-	Links              LinkErrors `json:"links"`
-	ClientLimited      bool       `json:"client_limited"`
+	BallotsPerDecision *float64 `json:"ballots_per_decision"`
+	// Linearizable and Agreement are the worst findings of all trials, void ones
+	// too; not_checked only if none was checked.
+	Linearizable string `json:"linearizable"`
+	Agreement    string `json:"agreement"`
+	// CheckedOperations is how many requests the checks of the histories covered.
+	CheckedOperations int `json:"checked_operations"`
+	// Violations are the files that show violations, relative to the run folder.
+	Violations []string `json:"violations,omitempty"`
+	// FirstLeader is how long after their start the processes agreed on a leader,
+	// in milliseconds; null unless the trials end then.
+	FirstLeader   *Spread    `json:"first_leader_ms"`
+	Links         LinkErrors `json:"links"`
+	ClientLimited bool       `json:"client_limited"`
 }
 
 // Latency is in milliseconds, from the intended time to the first answer. Mean
@@ -62,6 +78,17 @@ type Latency struct {
 	P99        *float64    `json:"p99"`
 	P999       *float64    `json:"p999"`
 	Max        *float64    `json:"max"`
+}
+
+// Spread is of one value a trial.
+type Spread struct {
+	Trials   int         `json:"n_trials"`
+	Mean     *float64    `json:"mean"`
+	Stddev   *float64    `json:"stddev"`
+	CI95     *[2]float64 `json:"ci95"`
+	CIMethod string      `json:"ci_method"`
+	Min      *float64    `json:"min"`
+	Max      *float64    `json:"max"`
 }
 
 // Throughput is in responses a second: the first answers that came within the

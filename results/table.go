@@ -58,6 +58,30 @@ var summaryColumns = []column{
 	{"links_late_frames", func(p *Point) string { return strconv.FormatUint(p.Links.LateFrames, 10) }},
 	{"links_dropped_by_emulator", func(p *Point) string { return strconv.FormatUint(p.Links.DroppedByEmulator, 10) }},
 	{"client_limited", func(p *Point) string { return strconv.FormatBool(p.ClientLimited) }},
+	{"checked_operations", func(p *Point) string { return strconv.Itoa(p.CheckedOperations) }},
+	leaderColumn("n_trials", func(s *Spread) string { return strconv.Itoa(s.Trials) }),
+	leaderColumn("mean", func(s *Spread) string { return cell(s.Mean) }),
+	leaderColumn("ci95_low", func(s *Spread) string { return bound(s.CI95, 0) }),
+	leaderColumn("ci95_high", func(s *Spread) string { return bound(s.CI95, 1) }),
+}
+
+// runColumns follow, the same in each row, so that rows of several runs can be
+// put together and none passes for what it isn't.
+var runColumns = []struct {
+	name string
+	cell func(*Summary) string
+}{
+	{"engine", func(s *Summary) string { return s.Engine }},
+	{"label", func(s *Summary) string { return s.Label }},
+}
+
+func leaderColumn(name string, value func(*Spread) string) column {
+	return column{"first_leader_ms_" + name, func(p *Point) string {
+		if p.FirstLeader == nil {
+			return ""
+		}
+		return value(p.FirstLeader)
+	}}
 }
 
 func latencyColumn(name string, value func(*Latency) string) column {
@@ -102,6 +126,9 @@ func (s *Summary) writeCSV(w io.Writer) error {
 	for _, column := range summaryColumns {
 		header = append(header, column.name)
 	}
+	for _, column := range runColumns {
+		header = append(header, column.name)
+	}
 	writer := csv.NewWriter(w)
 	if err := writer.Write(header); err != nil {
 		return err
@@ -113,6 +140,9 @@ func (s *Summary) writeCSV(w io.Writer) error {
 		}
 		for _, column := range summaryColumns {
 			row = append(row, column.cell(&s.Points[i]))
+		}
+		for _, column := range runColumns {
+			row = append(row, column.cell(s))
 		}
 		if err := writer.Write(row); err != nil {
 			return err

@@ -16,7 +16,7 @@ func (f *Folder) CreateTrial(trial int) (string, error) {
 		return "", fmt.Errorf("creating trial %d: %w", trial, ErrNotPlanned)
 	}
 	dir := f.TrialDir(trial)
-	if _, err := os.Lstat(filepath.Join(dir, verdictFile)); err == nil {
+	if _, err := os.Lstat(filepath.Join(dir, VerdictFile)); err == nil {
 		return "", fmt.Errorf("creating trial %d: %s: %w", trial, dir, ErrExists)
 	}
 	if err := moveAside(dir); err != nil {
@@ -25,7 +25,7 @@ func (f *Folder) CreateTrial(trial int) (string, error) {
 	if err := os.MkdirAll(f.NodesDir(trial), 0o755); err != nil {
 		return "", fmt.Errorf("creating trial %d: %w", trial, err)
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := f.trials.syncDir(filepath.Dir(dir)); err != nil {
 		return "", fmt.Errorf("creating trial %d: %w", trial, err)
 	}
 	return dir, nil
@@ -49,7 +49,7 @@ func moveAside(dir string) error {
 
 // WriteLinks writes a trial's links.json.
 func (f *Folder) WriteLinks(trial int, links Links) error {
-	return writeJSON(filepath.Join(f.TrialDir(trial), linksFile), links)
+	return writeJSON(filepath.Join(f.TrialDir(trial), linksFile), f.trials, links)
 }
 
 // ReadLinks reads a trial's links.json; the error wraps os.ErrNotExist if it
@@ -69,15 +69,15 @@ func (f *Folder) WriteVerdict(verdict Verdict) error {
 		return fmt.Errorf("verdict of trial %d: %w", verdict.Trial, ErrNotPlanned)
 	}
 	dir := f.TrialDir(verdict.Trial)
-	path := filepath.Join(dir, verdictFile)
+	path := filepath.Join(dir, VerdictFile)
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w", path, ErrExists)
 	}
 	// Files that others wrote into the folder have their names synced first.
-	if err := syncDir(dir); err != nil {
+	if err := f.trials.syncDir(dir); err != nil {
 		return err
 	}
-	return writeJSON(path, verdict)
+	return writeJSON(path, f.trials, verdict)
 }
 
 // Trials reads the verdicts of all trials that have one, in the order of the
@@ -85,7 +85,7 @@ func (f *Folder) WriteVerdict(verdict Verdict) error {
 func (f *Folder) Trials() ([]Verdict, error) {
 	var verdicts []Verdict
 	for _, planned := range f.manifest.Plan {
-		path := filepath.Join(f.TrialDir(planned.Trial), verdictFile)
+		path := filepath.Join(f.TrialDir(planned.Trial), VerdictFile)
 		var verdict Verdict
 		err := readJSON(path, &verdict)
 		if errors.Is(err, os.ErrNotExist) {
@@ -107,7 +107,7 @@ func (f *Folder) Trials() ([]Verdict, error) {
 func (f *Folder) Missing() ([]PlannedTrial, error) {
 	var missing []PlannedTrial
 	for _, planned := range f.manifest.Plan {
-		path := filepath.Join(f.TrialDir(planned.Trial), verdictFile)
+		path := filepath.Join(f.TrialDir(planned.Trial), VerdictFile)
 		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 			missing = append(missing, planned)
 		} else if err != nil {

@@ -81,7 +81,9 @@ func newRun(streams node.Streams) *cobra.Command {
 		Long: `run is the node of the given name: whatever roles the cluster file gives it. It
 obeys one JSON object a line on standard input, answers on standard output,
 logs to standard error, and ends when its standard input does. It writes
-events.jsonl and, if it is a client, requests.csv into its folder.`,
+events.jsonl and, if it is a client, requests.csv into its folder. If the
+cluster's storage is disk or fsync, it may be killed and started again: it goes
+on from the storage in its folder.`,
 		Example: `  bench-node run --cluster cluster.json --name replica1 --dir /tmp/replica1
   echo '{"id": 1, "command": "status"}' | bench-node run --cluster cluster.json --name leader1`,
 		Args: noArguments,

@@ -209,7 +209,7 @@ func TestHelpVersionAndCompletion(t *testing.T) {
 
 func TestDoctorNamesEveryEngineAndLinkExecutor(t *testing.T) {
 	got := bench(t, t.TempDir(), "doctor")
-	for _, name := range []string{"netns", "userspace", "kernel"} {
+	for _, name := range []string{"netns", "userspace", "kernel", "sim "} {
 		if !strings.Contains(got.stdout, name) {
 			t.Errorf("doctor doesn't mention %s:\n%s", name, got.stdout)
 		}

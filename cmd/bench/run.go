@@ -30,12 +30,12 @@ func (f *specFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "change a field of the spec, as in --set workload.rate=50/s (repeatable)")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "change the spec's seed")
 	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "change the number of trials of each point")
-	cmd.Flags().StringVar(&f.engine, "engine", "", "change the spec's engine: auto or netns")
+	cmd.Flags().StringVar(&f.engine, "engine", "", "change the spec's engine: "+strings.Join(append([]string{experiment.EngineAuto}, engine.Names()...), ", "))
 }
 
 // load reads the spec with the flags applied.
 func (f *specFlags) load(cmd *cobra.Command, path string) (*experiment.Source, error) {
-	overrides := experiment.Overrides{Set: f.set, Engine: f.engine, Limits: engineLimits, Engines: append([]string{"auto"}, engine.Names()...)}
+	overrides := experiment.Overrides{Set: f.set, Engine: f.engine, Limits: engineLimits, Engines: engine.Names()}
 	if cmd.Flags().Changed("seed") {
 		overrides.Seed = &f.seed
 	}
@@ -66,12 +66,15 @@ func newRun(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Run an experiment and report what was measured",
 		Long: `run carries out every trial of an experiment and prints a table of latency and
 throughput with 95% confidence intervals. All that was measured goes to the run
-folder. Ctrl-C keeps the trials that are finished.
+folder. Ctrl-C keeps the trials that are finished. Where this system allows no
+network namespaces, the engine auto simulates the experiment in virtual time, and
+says so.
 
 Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
 4 a safety violation was found; 130 interrupted.`,
 		Example: `  bench run experiments/quickstart.yaml
   bench run experiments/quickstart.yaml --repeat 3 --set phases.measure=10s
+  bench run experiments/quickstart.yaml --engine sim
   bench run experiments/quickstart.yaml --json --quiet | jq .points[0].latency_ms`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
@@ -102,7 +105,7 @@ Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
 
 // finish prints what there is of a run and chooses how the program ends.
 func finish(folder *results.Folder, summary *results.Summary, stopped error, asJSON bool, stdout io.Writer) error {
-	if folder == nil && (errors.Is(stopped, results.ErrExists) || errors.Is(stopped, syscall.ENOTDIR) || errors.Is(stopped, link.ErrKernelCannot)) {
+	if folder == nil && (errors.Is(stopped, results.ErrExists) || errors.Is(stopped, syscall.ENOTDIR) || errors.Is(stopped, link.ErrKernelCannot) || errors.Is(stopped, harness.ErrLinks)) {
 		return usageError{stopped}
 	}
 	if summary == nil || stopped != nil && !errors.Is(stopped, errInterrupted) && !anyTrial(summary) {

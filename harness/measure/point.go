@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,12 +35,18 @@ type sample struct {
 	meansMS        []float64
 	throughputsRPS []float64
 	offeredRPS     []float64
+	// leadersMS are when trials that ended with the first leader had one.
+	leadersMS []float64
 }
 
 // addTrial reads a trial's requests. Those that were due within the measured
 // phase count for latency, whenever their answer came; throughput counts the
 // answers that came in the phase.
 func (s *sample) addTrial(verdict results.Verdict, rows iter.Seq2[results.Row, error]) error {
+	if verdict.LedAfterNS != nil { // it had no load
+		s.leadersMS = append(s.leadersMS, float64(*verdict.LedAfterNS)/1e6)
+		return nil
+	}
 	lengthNS := verdict.MeasureEndNS - verdict.MeasureStartNS
 	if lengthNS <= 0 {
 		return fmt.Errorf("trial %d: its measured phase has no length", verdict.Trial)
@@ -137,6 +144,18 @@ func (s *sample) throughput() *results.Throughput {
 	}
 }
 
+// firstLeader is nil unless the trials ended with the first leader.
+func (s *sample) firstLeader() *results.Spread {
+	if len(s.leadersMS) == 0 {
+		return nil
+	}
+	mean := MeanInterval(s.leadersMS)
+	least, most := slices.Min(s.leadersMS), slices.Max(s.leadersMS)
+	return &results.Spread{
+		Trials: mean.N, Mean: mean.Mean, Stddev: mean.Stddev, CI95: mean.CI95, CIMethod: MethodT, Min: &least, Max: &most,
+	}
+}
+
 // summarisePoint makes the statistics of one point of its trials' verdicts.
 func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []results.Verdict) (results.Point, error) {
 	point := results.Point{Params: map[string]json.RawMessage{}}
@@ -148,6 +167,8 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 	var collected sample
 	for _, verdict := range verdicts {
 		point.Attempted++
+		point.CheckedOperations += verdict.History.Operations
+		point.Violations = append(point.Violations, violations(verdict)...)
 		if point.PredictedMS == nil && verdict.PredictedNS > 0 {
 			ms := float64(verdict.PredictedNS) / 1e6
 			point.PredictedMS = &ms
@@ -171,6 +192,7 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 	point.Outcomes = collected.outcomes
 	point.Latency = collected.latency()
 	point.Throughput = collected.throughput()
+	point.FirstLeader = collected.firstLeader()
 	point.BallotsPerDecision = ballotsPerDecision(point.Counters)
 	point.Linearizable = worst(verdicts, func(v results.Verdict) string { return v.Linearizable })
 	point.Agreement = worst(verdicts, func(v results.Verdict) string { return v.Agreement })
@@ -189,23 +211,31 @@ func ballotsPerDecision(counters map[string]uint64) *float64 {
 	return &ratio
 }
 
-// Findings about safety, from the best to the worst.
-var findings = []string{"ok", "not_checked", "unknown", "violation"}
+// violations are the files of a trial to look at.
+func violations(verdict results.Verdict) []string {
+	var files []string
+	if verdict.Linearizable == results.FindingViolation {
+		files = append(files, results.TrialPath(verdict.Trial, results.ViolationPage))
+	}
+	if verdict.Agreement == results.FindingViolation {
+		files = append(files, results.TrialPath(verdict.Trial, results.VerdictFile))
+	}
+	return files
+}
+
+// findings, from the least to the most telling.
+var findings = []string{results.FindingNotChecked, results.FindingOK, results.FindingUnknown, results.FindingViolation}
 
 // worst is a point's finding: the worst of all its trials, void ones too, since
-// a void trial doesn't excuse a violation. Without a trial, or with one that
-// doesn't say, it is not_checked.
+// a void trial doesn't excuse a violation. It is not_checked only if no trial was
+// checked.
 func worst(verdicts []results.Verdict, finding func(results.Verdict) string) string {
-	if len(verdicts) == 0 {
-		return "not_checked"
-	}
 	worst := 0
 	for _, verdict := range verdicts {
-		rank := slices.Index(findings, finding(verdict))
-		if finding(verdict) == "" {
-			rank = slices.Index(findings, "not_checked")
-		} else if rank < 0 {
-			rank = slices.Index(findings, "unknown")
+		found := cmp.Or(finding(verdict), results.FindingNotChecked)
+		rank := slices.Index(findings, found)
+		if rank < 0 { // a later version's
+			rank = slices.Index(findings, results.FindingUnknown)
 		}
 		worst = max(worst, rank)
 	}

@@ -197,10 +197,12 @@ func TestWorstFinding(t *testing.T) {
 	tests := []struct{ findings, want string }{
 		{"", "not_checked"},
 		{"ok", "ok"},
-		{"ok not_checked", "not_checked"},
+		{"not_checked not_checked", "not_checked"},
+		{"ok not_checked", "ok"},
 		{"unknown ok not_checked", "unknown"},
 		{"ok violation unknown", "violation"},
-		{"ok -", "not_checked"},
+		{"ok -", "ok"},
+		{"-", "not_checked"},
 		{"ok strange", "unknown"},
 	}
 	for _, test := range tests {

@@ -25,14 +25,18 @@ func Summarise(folder *results.Folder) (*results.Summary, error) {
 		return nil, fmt.Errorf("summarising %s: %w", folder.Dir(), err)
 	}
 	summary := &results.Summary{
-		Experiment:  manifest.Experiment,
-		Seed:        manifest.Seed,
-		Engine:      manifest.Engine,
-		Links:       manifest.Links,
-		Repeat:      manifest.Repeat,
-		Simulated:   manifest.Simulated,
-		Interrupted: len(missing) > 0,
-		Points:      []results.Point{},
+		Experiment:   manifest.Experiment,
+		Seed:         manifest.Seed,
+		Engine:       manifest.Engine,
+		EngineReason: manifest.EngineReason,
+		Links:        manifest.Links,
+		Repeat:       manifest.Repeat,
+		Simulated:    manifest.Simulated,
+		Interrupted:  len(missing) > 0,
+		Points:       []results.Point{},
+	}
+	if manifest.Simulated {
+		summary.Label = results.LabelSimulated
 	}
 	byPoint := map[int][]results.Verdict{}
 	for _, verdict := range verdicts {

@@ -129,6 +129,69 @@ func TestSummariseValidRun(t *testing.T) {
 	}
 }
 
+func TestASummaryOfASimulatedRunIsLabelled(t *testing.T) {
+	manifest := results.Manifest{Experiment: "size", Repeat: 2, Engine: "sim", EngineReason: "netns is forbidden", Simulated: true,
+		Plan: []results.PlannedTrial{{Trial: 1, Params: json.RawMessage(`{}`)}, {Trial: 2, Repeat: 1, Params: json.RawMessage(`{}`)}}}
+	folder, err := results.Create(filepath.Join(t.TempDir(), "run"), manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish(t, folder, 1, 240*ms, func(v *results.Verdict) {
+		v.Linearizable, v.History.Operations = "ok", 70
+	})
+	finish(t, folder, 2, 240*ms, nil)
+	summary := summarise(t, folder)
+	if !summary.Simulated || summary.Label != "SIMULATED" || summary.EngineReason != "netns is forbidden" {
+		t.Errorf("%+v", summary)
+	}
+	if point := summary.Points[0]; point.Linearizable != "ok" || point.CheckedOperations != 70 || len(point.Violations) != 0 {
+		t.Errorf("%+v", point)
+	}
+	if plain := summarise(t, run(t, 1, 1)); plain.Label != "" {
+		t.Errorf("a real run is labelled %q", plain.Label)
+	}
+}
+
+func TestViolationsOfVoidTrialsAreListed(t *testing.T) {
+	folder := run(t, 1, 3)
+	finish(t, folder, 1, 240*ms, func(v *results.Verdict) {
+		void("linearizability", "not so", "report it")(v)
+		v.Linearizable = "violation"
+	})
+	finish(t, folder, 2, 240*ms, func(v *results.Verdict) {
+		void("agreement", "not so", "report it")(v)
+		v.Agreement = "violation"
+	})
+	finish(t, folder, 3, 240*ms, nil)
+	want := []string{"trials/0001/violation.html", "trials/0002/verdict.json"}
+	if got := summarise(t, folder).Points[0].Violations; !slices.Equal(got, want) {
+		t.Errorf("violations %q, want %q", got, want)
+	}
+}
+
+func TestTrialsThatEndWithTheFirstLeaderHaveNoLatency(t *testing.T) {
+	folder := run(t, 1, 3)
+	for trial := 1; trial <= 3; trial++ {
+		finish(t, folder, trial, 240*ms, func(v *results.Verdict) {
+			after := int64(trial) * 100 * ms
+			v.LedAfterNS = &after
+			v.MeasureStartNS, v.MeasureEndNS = 0, 0
+		})
+	}
+	point := summarise(t, folder).Points[0]
+	if point.Latency != nil || point.Throughput != nil || point.FirstLeader == nil {
+		t.Fatalf("%+v", point)
+	}
+	led := point.FirstLeader
+	near(t, "mean", *led.Mean, 200, 1e-9)
+	near(t, "low", led.CI95[0], 200-4.30265273*100/1.7320508, 1e-5)
+	near(t, "least", *led.Min, 100, 1e-9)
+	near(t, "most", *led.Max, 300, 1e-9)
+	if led.Trials != 3 || led.CIMethod != MethodT {
+		t.Errorf("%+v", led)
+	}
+}
+
 func TestVoidTrialsAreNeverAveragedIn(t *testing.T) {
 	folder := run(t, 1, 5)
 	for trial := 1; trial <= 3; trial++ {

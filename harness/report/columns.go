@@ -22,8 +22,8 @@ const (
 	bounds
 	// terse has intervals as +/- half their width.
 	terse
-	// dense is terse with less space between and what was offered left out
-	// where the share answered stands.
+	// dense is terse with less space between, what was offered left out where the
+	// share answered stands, and the trials attempted where all are valid.
 	dense
 )
 
@@ -152,12 +152,37 @@ func tableColumns(summary *results.Summary, density density) []column {
 	for _, param := range paramColumns(points) {
 		columns = append(columns, column{name: param.name, cell: param.value, left: !param.numeric})
 	}
-	columns = append(columns,
-		column{name: "mean latency", unit: "ms", cell: latencyCell(density)},
-		column{name: "p50", unit: "ms", cell: percentileCell(func(l *results.Latency) *float64 { return l.P50 })},
-		column{name: "p99", unit: "ms", cell: percentileCell(func(l *results.Latency) *float64 { return l.P99 })},
-		column{name: "predicted", unit: "ms", cell: func(p results.Point) string { return optional(p.PredictedMS, milliseconds) }},
-		column{name: "throughput", unit: "req/s", cell: throughputCell(density)})
+	leaders := slices.ContainsFunc(points, func(p results.Point) bool { return p.FirstLeader != nil })
+	loads := slices.ContainsFunc(points, func(p results.Point) bool { return p.Latency != nil })
+	if loads || !leaders {
+		columns = append(columns, loadColumns(points, density)...)
+	}
+	if leaders {
+		columns = append(columns, column{name: "first leader", unit: "ms", cell: firstLeaderCell(density)})
+	}
+	if shared, _ := sharedFinding(points); !shared {
+		columns = append(columns, column{name: "linearizable", cell: findingCell,
+			flag: func(p results.Point) bool { return p.Attempted > 0 && p.Linearizable != results.FindingOK }})
+	}
+	columns = append(columns, column{name: "trials", cell: trialsCell(summary.Repeat, density),
+		flag: func(p results.Point) bool { return p.Trials < summary.Repeat }})
+	if density == units {
+		for i := range columns {
+			columns[i] = unitInCells(columns[i])
+		}
+	}
+	return columns
+}
+
+// loadColumns are about the clients' requests.
+func loadColumns(points []results.Point, density density) []column {
+	columns := []column{
+		{name: "mean latency", unit: "ms", cell: latencyCell(density)},
+		{name: "p50", unit: "ms", cell: percentileCell(func(l *results.Latency) *float64 { return l.P50 })},
+		{name: "p99", unit: "ms", cell: percentileCell(func(l *results.Latency) *float64 { return l.P99 })},
+		{name: "predicted", unit: "ms", cell: func(p results.Point) string { return optional(p.PredictedMS, milliseconds) }},
+		{name: "throughput", unit: "req/s", cell: throughputCell(density)},
+	}
 	// Of one point, all whose requests were answered, the share needs no column.
 	share := len(points) > 1 || slices.ContainsFunc(points, func(p results.Point) bool { return p.Outcomes.Timeout > 0 })
 	// Where room is scarce, the share answered tells what was offered.
@@ -171,13 +196,6 @@ func tableColumns(summary *results.Summary, density density) []column {
 	if showBallots(points) {
 		columns = append(columns, column{name: "ballots", unit: "/slot",
 			cell: func(p results.Point) string { return optional(p.BallotsPerDecision, significant) }})
-	}
-	columns = append(columns, column{name: "trials", cell: trialsCell(summary.Repeat),
-		flag: func(p results.Point) bool { return p.Trials < summary.Repeat }})
-	if density == units {
-		for i := range columns {
-			columns[i] = unitInCells(columns[i])
-		}
 	}
 	return columns
 }
@@ -235,6 +253,44 @@ func throughputCell(density density) func(results.Point) string {
 	}
 }
 
+func firstLeaderCell(density density) func(results.Point) string {
+	return func(p results.Point) string {
+		if p.FirstLeader == nil || p.FirstLeader.Mean == nil {
+			return unknown
+		}
+		return withInterval(*p.FirstLeader.Mean, p.FirstLeader.CI95, decimalsMS, density)
+	}
+}
+
+// sharedFinding is what the checks of the attempted points' histories found, if
+// that is the same everywhere.
+func sharedFinding(points []results.Point) (shared bool, finding string) {
+	finding = unknown
+	for _, point := range points {
+		switch found := findingCell(point); {
+		case found == unknown, found == finding:
+		case finding == unknown:
+			finding = found
+		default:
+			return false, unknown
+		}
+	}
+	return true, finding
+}
+
+// findingCell is what the check of the point's histories found.
+func findingCell(p results.Point) string {
+	switch {
+	case p.Attempted == 0:
+		return unknown
+	case p.Linearizable == results.FindingViolation:
+		return "VIOLATION"
+	case p.Linearizable == results.FindingNotChecked:
+		return "not checked"
+	}
+	return p.Linearizable
+}
+
 func offeredCell(p results.Point) string {
 	if p.Throughput == nil {
 		return unknown
@@ -269,10 +325,13 @@ func answeredCell(p results.Point) string {
 }
 
 // trialsCell is the valid trials of those attempted.
-func trialsCell(repeat int) func(results.Point) string {
+func trialsCell(repeat int, density density) func(results.Point) string {
 	return func(p results.Point) string {
-		if p.Attempted == 0 {
+		switch {
+		case p.Attempted == 0:
 			return "not run"
+		case density == dense && p.Trials == p.Attempted && p.Trials >= repeat:
+			return fmt.Sprintf("%d ok", p.Trials)
 		}
 		text := fmt.Sprintf("%d/%d", p.Trials, p.Attempted)
 		switch {

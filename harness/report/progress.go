@@ -5,15 +5,12 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// Progress shows how far a run has come. Trials come one after the other; the
-// methods may be called from several goroutines, and after Close they do
-// nothing. They don't report write errors: the run matters more than its
-// display.
+// Progress shows how far a run has come. Trials come one after the other
+// (TrialStart) or side by side (TrialsStart), never both; the methods may be
+// called from several goroutines, and after Close they do nothing. They don't
+// report write errors: the run matters more than its display.
 type Progress interface {
 	// Plan shows what is about to run, line by line.
 	Plan(lines []string)
@@ -27,6 +24,13 @@ type Progress interface {
 	TrialLive(elapsed, total time.Duration, answeredRPS float64, meanLatency time.Duration)
 	// TrialEnd tells the trial's verdict in a few words.
 	TrialEnd(verdict string)
+	// TrialsStart begins so many trials that run side by side.
+	TrialsStart(total int)
+	// TrialsLive tells how much of the time of one of them has passed.
+	TrialsLive(trial int, elapsed, total time.Duration)
+	// TrialsDone tells that one of them has ended, what it was about, and its
+	// verdict in a few words.
+	TrialsDone(trial int, description, verdict string, valid bool)
 	// Close leaves the terminal as a program should, at any moment. It may be
 	// called twice.
 	Close()
@@ -50,6 +54,11 @@ type lineProgress struct {
 	w      io.Writer
 	name   string
 	closed bool
+
+	// above, if not nil, takes lines while a bar is below them.
+	above io.Writer
+	// Of trials side by side: how many there are, have ended, and are void.
+	total, done, void int
 }
 
 func (p *lineProgress) Plan(lines []string) {
@@ -77,6 +86,52 @@ func (p *lineProgress) TrialEnd(verdict string) {
 	p.print(p.name + ": " + verdict)
 }
 
+// Of many trials side by side, lineProgress writes a line for each tenth that is
+// done, and one for each void trial up to maxVoidLines.
+const maxVoidLines = 20
+
+func (p *lineProgress) TrialsStart(total int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total, p.done, p.void = total, 0, 0
+}
+
+func (p *lineProgress) TrialsLive(int, time.Duration, time.Duration) {}
+
+func (p *lineProgress) TrialsDone(trial int, description, verdict string, valid bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended(trial, description, verdict, valid)
+	if p.done*10/p.total > (p.done-1)*10/p.total {
+		p.print(p.standing())
+	}
+}
+
+// ended counts a trial, and names it if it is void.
+func (p *lineProgress) ended(trial int, description, verdict string, valid bool) {
+	p.done++
+	if valid {
+		return
+	}
+	if p.void++; p.void > maxVoidLines {
+		return
+	}
+	p.rename(trial, p.total, description)
+	p.print(p.name + ": " + verdict)
+	if p.void == maxVoidLines {
+		p.print("further void trials are only counted")
+	}
+}
+
+// standing is how many of the trials side by side are done.
+func (p *lineProgress) standing() string {
+	text := fmt.Sprintf("%d of %s done", p.done, plural(p.total, "trial"))
+	if p.void > 0 {
+		text += fmt.Sprintf(", %d void", p.void)
+	}
+	return text
+}
+
 func (p *lineProgress) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,117 +147,11 @@ func (p *lineProgress) rename(trial, total int, description string) {
 
 // print must be called with the lock held.
 func (p *lineProgress) print(line string) {
-	if !p.closed {
+	switch {
+	case p.closed:
+	case p.above != nil:
+		fmt.Fprintln(p.above, harmless(line))
+	default:
 		fmt.Fprintln(p.w, harmless(line))
 	}
-}
-
-// barProgress draws a bar for the trial that runs, and lines for those that
-// have ended. Each trial's bar has a container of its own, so that nothing
-// draws between trials.
-type barProgress struct {
-	lineProgress
-	container *mpb.Progress
-	bar       *mpb.Bar
-
-	// live is what the bar's decorators show; they run in goroutines of their
-	// own, while mu may be held by one who waits for them.
-	live struct {
-		sync.Mutex
-		phase   string
-		elapsed time.Duration
-		total   time.Duration
-		rps     float64
-		latency time.Duration
-	}
-}
-
-func (p *barProgress) TrialStart(trial, total int, description string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.clear()
-	if p.closed {
-		return
-	}
-	p.rename(trial, total, description)
-	p.live.Lock()
-	p.live.phase, p.live.elapsed, p.live.total, p.live.rps, p.live.latency = "", 0, 0, 0, 0
-	p.live.Unlock()
-	name := harmless(p.name)
-	p.container = mpb.New(mpb.WithOutput(p.w), mpb.WithAutoRefresh())
-	// A bar without a total doesn't complete by itself: TrialEnd does that.
-	p.bar = p.container.New(0, mpb.BarStyle(),
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return name + p.phase() })),
-		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.numbers() })),
-		mpb.BarRemoveOnComplete())
-}
-
-func (p *barProgress) TrialPhase(name string) {
-	p.live.Lock()
-	defer p.live.Unlock()
-	p.live.phase = name
-}
-
-func (p *barProgress) TrialLive(elapsed, total time.Duration, answeredRPS float64, meanLatency time.Duration) {
-	p.live.Lock()
-	p.live.elapsed, p.live.total = elapsed, total
-	p.live.rps, p.live.latency = answeredRPS, meanLatency
-	p.live.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.bar == nil || total <= 0 {
-		return
-	}
-	p.bar.SetTotal(int64(total), false)
-	p.bar.SetCurrent(int64(min(max(elapsed, 0), total)))
-}
-
-func (p *barProgress) TrialEnd(verdict string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.clear()
-	p.print(p.name + ": " + verdict)
-}
-
-func (p *barProgress) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.clear()
-	p.closed = true
-}
-
-// clear removes the bar from the screen and ends its goroutines. It must be
-// called with mu held.
-func (p *barProgress) clear() {
-	if p.container == nil {
-		return
-	}
-	p.bar.Abort(true)
-	p.container.Wait()
-	p.container, p.bar = nil, nil
-}
-
-func (p *barProgress) phase() string {
-	p.live.Lock()
-	defer p.live.Unlock()
-	if p.live.phase == "" {
-		return " "
-	}
-	return ", " + harmless(p.live.phase) + " "
-}
-
-func (p *barProgress) numbers() string {
-	p.live.Lock()
-	defer p.live.Unlock()
-	if p.live.total <= 0 {
-		return ""
-	}
-	text := fmt.Sprintf(" %.0f/%.0f s", p.live.elapsed.Seconds(), p.live.total.Seconds())
-	if p.live.rps > 0 {
-		text += "  " + perSecond(p.live.rps) + "/s"
-	}
-	if p.live.latency > 0 {
-		text += "  " + milliseconds(float64(p.live.latency)/float64(time.Millisecond)) + " ms"
-	}
-	return text
 }

@@ -104,6 +104,85 @@ func TestBarProgressShowsRateAndLatency(t *testing.T) {
 	}
 }
 
+// sideBySide ends twelve trials, one of them void.
+func sideBySide(p Progress) {
+	p.Plan([]string{"12 trials"})
+	p.TrialsStart(12)
+	for i := 1; i <= 12; i++ {
+		p.TrialsLive(i, time.Second, 2*time.Second)
+		verdict := "valid"
+		if i == 5 {
+			verdict = "VOID: h1 is slow"
+		}
+		p.TrialsDone(i, "replicas=3", verdict, i != 5)
+	}
+	p.Close()
+	p.TrialsLive(1, time.Second, time.Second)
+	p.TrialsDone(13, "after the end", "valid", true)
+}
+
+func TestTrialsSideBySideAreALineATenthAndOneForEachVoidOne(t *testing.T) {
+	var out bytes.Buffer
+	sideBySide(NewProgress(&out, false, false))
+	want := "12 trials\n" +
+		"2 of 12 trials done\n3 of 12 trials done\n4 of 12 trials done\n" +
+		"trial 5/12 replicas=3: VOID: h1 is slow\n5 of 12 trials done, 1 void\n" +
+		"6 of 12 trials done, 1 void\n8 of 12 trials done, 1 void\n9 of 12 trials done, 1 void\n" +
+		"10 of 12 trials done, 1 void\n11 of 12 trials done, 1 void\n12 of 12 trials done, 1 void\n"
+	if out.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
+
+func TestOfManyVoidTrialsOnlyTheFirstAreNamed(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, false, false)
+	p.TrialsStart(1000)
+	for i := 1; i <= 1000; i++ {
+		p.TrialsDone(i, "", "VOID: slow", false)
+	}
+	if got := strings.Count(out.String(), "\n"); got != maxVoidLines+1+10 {
+		t.Errorf("%d lines for 1,000 void trials", got)
+	}
+	if !strings.HasSuffix(out.String(), "1000 of 1000 trials done, 1000 void\n") {
+		t.Errorf("the end is missing:\n%s", out.String())
+	}
+}
+
+func TestTheBarOfTrialsSideBySideLeavesTheVoidOnesAndTheCount(t *testing.T) {
+	out := &lockedBuffer{}
+	sideBySide(NewProgress(out, true, false))
+	want := "12 trials\ntrial 5/12 replicas=3: VOID: h1 is slow\n12 of 12 trials done, 1 void"
+	var left []string
+	for line := range strings.Lines(screen(out.String())) {
+		left = append(left, strings.TrimSpace(line))
+	}
+	if got := strings.Join(left, "\n"); got != want {
+		t.Errorf("the screen shows\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestTheBarOfTrialsSideBySideMovesWithinATrial(t *testing.T) {
+	out := &lockedBuffer{}
+	p := NewProgress(out, true, false).(*barProgress)
+	p.TrialsStart(2)
+	p.TrialsLive(1, time.Second, 4*time.Second)
+	p.TrialsLive(2, 3*time.Second, 4*time.Second)
+	p.TrialsLive(2, 9*time.Second, 4*time.Second)
+	p.TrialsLive(2, 0, 4*time.Second)
+	if p.sum != 250+1000 {
+		t.Errorf("%d thousandths are done, want 1250", p.sum)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for !strings.Contains(out.String(), "0 of 2 trials done") && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.Close()
+	if !strings.Contains(out.String(), "0 of 2 trials done") {
+		t.Errorf("the bar says %q", out.String())
+	}
+}
+
 func TestProgressFromManyGoroutines(t *testing.T) {
 	for _, isTerminal := range []bool{false, true} {
 		p := NewProgress(&lockedBuffer{}, isTerminal, false)
@@ -115,6 +194,11 @@ func TestProgressFromManyGoroutines(t *testing.T) {
 					p.TrialPhase("measure")
 					p.TrialLive(time.Duration(n), time.Minute, 1, 1)
 					p.TrialEnd("valid")
+				}
+				p.TrialsStart(20)
+				for n := range 20 {
+					p.TrialsLive(n, time.Second, time.Minute)
+					p.TrialsDone(n, "x", "VOID", false)
 				}
 			})
 		}
@@ -193,6 +277,8 @@ func TestProgressLeavesNoGoroutines(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 20 {
 		twoTrials(NewProgress(&lockedBuffer{}, true, false))
+		sideBySide(NewProgress(&lockedBuffer{}, true, false))
+		sideBySide(NewProgress(brokenWriter{}, true, false))
 		p := NewProgress(brokenWriter{}, true, false)
 		p.TrialStart(1, 1, "interrupted")
 		p.Close()

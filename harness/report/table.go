@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"unicode"
 
@@ -41,7 +42,7 @@ func Table(w io.Writer, summary *results.Summary, folderPath string, options Opt
 	page.wrap("", headline(summary))
 	page.line("")
 	density := page.points(summary)
-	if notes := notes(summary, density); len(notes) > 0 {
+	if notes := notes(summary, density, folderPath); len(notes) > 0 {
 		page.line("")
 		for _, note := range notes {
 			page.wrap("", note)
@@ -68,7 +69,7 @@ func headline(summary *results.Summary) string {
 	}
 	engine := summary.Engine + " engine"
 	if summary.Simulated {
-		engine += " (SIMULATED: virtual time, no real network)"
+		engine += " (" + results.LabelSimulated + ": virtual time, no real network)"
 	}
 	parts := []string{engine}
 	if summary.Links != "" {
@@ -86,19 +87,14 @@ func headline(summary *results.Summary) string {
 }
 
 // notes are what a reader must know to read the table rightly.
-func notes(summary *results.Summary, density density) []string {
+func notes(summary *results.Summary, density density, folderPath string) []string {
 	var notes []string
 	single, several, limited := false, false, false
 	for _, point := range summary.Points {
 		single = single || point.Trials == 1
 		several = several || point.Trials > 1
 		limited = limited || point.ClientLimited
-		if point.Agreement == "violation" {
-			notes = append(notes, "AGREEMENT VIOLATED"+atPoint(summary, point)+": replicas have different states")
-		}
-		if point.Linearizable == "violation" {
-			notes = append(notes, "NOT LINEARIZABLE"+atPoint(summary, point))
-		}
+		notes = append(notes, violations(summary, point, folderPath)...)
 	}
 	if several {
 		sign := "[low, high]"
@@ -113,10 +109,53 @@ func notes(summary *results.Summary, density density) []string {
 	if limited {
 		notes = append(notes, "the client was the bottleneck: throughput is a lower bound")
 	}
+	if note := historyNote(summary); note != "" {
+		notes = append(notes, note)
+	}
 	if note := linksNote(summary); note != "" {
 		notes = append(notes, note)
 	}
+	if summary.Simulated && summary.EngineReason != "" && summary.EngineReason != "asked for" {
+		notes = append(notes, results.LabelSimulated+" because "+summary.EngineReason)
+	}
 	return notes
+}
+
+// violations say what was violated at a point, and where to look.
+func violations(summary *results.Summary, point results.Point, folderPath string) []string {
+	var notes []string
+	if point.Agreement == results.FindingViolation {
+		notes = append(notes, "AGREEMENT VIOLATED"+atPoint(summary, point)+": replicas have decided differently or have different states")
+	}
+	if point.Linearizable == results.FindingViolation {
+		notes = append(notes, "NOT LINEARIZABLE"+atPoint(summary, point))
+	}
+	if len(notes) > 0 && len(point.Violations) > 0 {
+		see := "see " + filepath.Join(folderPath, filepath.FromSlash(point.Violations[0]))
+		if more := len(point.Violations) - 1; more > 0 {
+			see += fmt.Sprintf(" (and %d more, listed in summary.json)", more)
+		}
+		notes = append(notes, see)
+	}
+	return notes
+}
+
+// historyNote is the finding about the points' histories if they share one; if
+// they don't, the table has a column of it.
+func historyNote(summary *results.Summary) string {
+	shared, finding := sharedFinding(summary.Points)
+	if !shared || finding == unknown {
+		return ""
+	}
+	operations := 0
+	for _, point := range summary.Points {
+		operations += point.CheckedOperations
+	}
+	note := "linearizable: " + finding
+	if operations > 0 {
+		note += ", " + plural(operations, "operation") + " checked"
+	}
+	return note
 }
 
 func atPoint(summary *results.Summary, point results.Point) string {

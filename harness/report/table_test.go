@@ -37,7 +37,7 @@ func value(v float64) *float64 { return &v }
 
 // point has five valid trials near the given latency.
 func point(params string, meanMS float64) results.Point {
-	p := results.Point{Trials: 5, Attempted: 5, Agreement: "ok", Linearizable: "not_checked"}
+	p := results.Point{Trials: 5, Attempted: 5, Agreement: "ok", Linearizable: "ok", CheckedOperations: 8400}
 	if err := json.Unmarshal([]byte(params), &p.Params); err != nil {
 		panic(err)
 	}
@@ -95,6 +95,8 @@ func singleTrial() *results.Summary {
 	p.Latency.CI95, p.Throughput.CI95 = nil, nil
 	summary := summaryOf(p)
 	summary.Repeat, summary.Simulated, summary.Engine, summary.Links = 1, true, "sim", "model"
+	summary.EngineReason = "netns doesn't work here: this kernel has no network namespaces"
+	summary.Points[0].Linearizable, summary.Points[0].CheckedOperations = "not_checked", 0
 	return summary
 }
 
@@ -102,7 +104,22 @@ func violation() *results.Summary {
 	summary := replicaSweep()
 	summary.Points[1].Agreement = "violation"
 	summary.Points[1].Linearizable = "violation"
+	summary.Points[1].Violations = []string{"trials/0007/violation.html", "trials/0009/violation.html", "trials/0009/verdict.json"}
+	summary.Valid, summary.VoidReasons = false, []string{"linearizability (2 trials): the history isn't linearizable"}
 	summary.Points[0].Links.LateFrames, summary.Points[0].Links.DroppedByEmulator = 12, 1
+	return summary
+}
+
+// firstLeaders has two points whose trials end with the first leader.
+func firstLeaders() *results.Summary {
+	summary := summaryOf(point(`{"system.roles.leaders": 2}`, 1), point(`{"system.roles.leaders": 3}`, 1))
+	for i := range summary.Points {
+		p := &summary.Points[i]
+		p.Latency, p.Throughput, p.Outcomes, p.Linearizable = nil, nil, results.Outcomes{}, "not_checked"
+		p.CheckedOperations = 0
+		p.FirstLeader = &results.Spread{Trials: 5, Mean: value(120.5), CI95: &[2]float64{118.5, 122.5}}
+	}
+	summary.Engine, summary.Links, summary.Simulated, summary.EngineReason = "sim", "model", true, "asked for"
 	return summary
 }
 
@@ -134,6 +151,7 @@ func TestTableGolden(t *testing.T) {
 		{"backoff", backoffSweep(), Options{}},
 		{"single_trial", singleTrial(), Options{}},
 		{"violation", violation(), Options{}},
+		{"first_leaders", firstLeaders(), Options{}},
 		{"nothing", &results.Summary{Experiment: "empty", Engine: "netns", VoidReasons: []string{}}, Options{}},
 	}
 	for _, test := range tests {

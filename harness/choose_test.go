@@ -1,0 +1,64 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"quorumlab/harness/engine"
+	"quorumlab/harness/engine/sim"
+)
+
+// checkedEngine is an engine of which nothing matters but its check.
+type checkedEngine struct {
+	name string
+	rows []engine.Readiness
+}
+
+func (e checkedEngine) Name() string                             { return e.name }
+func (e checkedEngine) MaxHosts() int                            { return 1 }
+func (e checkedEngine) Check(context.Context) []engine.Readiness { return e.rows }
+
+// finder looks among these engines and the simulator.
+func finder(engines ...engine.Engine) lookup {
+	return func(name string) (engine.Engine, bool) {
+		for _, e := range append(engines, sim.Engine{}) {
+			if e.Name() == name {
+				return e, true
+			}
+		}
+		return nil, false
+	}
+}
+
+func TestAutoIsNetnsWhereItWorksElseTheSimulatorAndSaysWhy(t *testing.T) {
+	works := checkedEngine{"netns", []engine.Readiness{{Name: "netns", OK: true}, {Name: "kernel links"}}}
+	forbidden := checkedEngine{"netns", []engine.Readiness{{Name: "netns", Reason: "user namespaces are forbidden", Mend: []string{"sudo sysctl"}}}}
+	for _, c := range []struct {
+		name, asked string
+		find        lookup
+		want, why   string
+	}{
+		{"netns works", "auto", finder(works), "netns", "the default engine"},
+		{"netns is forbidden", "auto", finder(forbidden), "sim", "netns doesn't work here: user namespaces are forbidden"},
+		{"netns isn't there", "auto", finder(), "sim", "netns doesn't work here: it isn't built into this program"},
+		{"sim is asked for", "sim", finder(works), "sim", "asked for"},
+		{"netns is asked for", "netns", finder(works), "netns", "asked for"},
+	} {
+		chosen, reason, err := chooseEngine(t.Context(), c.find, c.asked)
+		if err != nil || chosen.Name() != c.want || !strings.Contains(reason, c.why) {
+			t.Errorf("%s: %v because %q, %v; want %s because %s", c.name, chosen, reason, err, c.want, c.why)
+		}
+	}
+	_, _, err := chooseEngine(t.Context(), finder(forbidden), "netns")
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "sudo sysctl") {
+		t.Errorf("netns asked for and forbidden: %v", err)
+	}
+	interrupted, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("interrupted")
+	cancel(stop)
+	if _, _, err := chooseEngine(interrupted, finder(forbidden), "auto"); !errors.Is(err, stop) {
+		t.Errorf("interrupted: %v, want no engine rather than another one", err)
+	}
+}

@@ -1,0 +1,251 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"quorumlab/harness/engine"
+	"quorumlab/harness/report"
+	"quorumlab/node/control"
+	"quorumlab/results"
+	"quorumlab/topologies"
+)
+
+const (
+	// startTimeout bounds each step of getting a lab ready: processes started,
+	// connections made, a leader found.
+	startTimeout = 20 * time.Second
+	// answerTimeout is how long a process may take to answer a command.
+	answerTimeout = 5 * time.Second
+	// stopTimeout is how long processes may take to end when asked to.
+	stopTimeout = 3 * time.Second
+)
+
+// starter starts bench-node on a host.
+type starter func(ctx context.Context, host, name string, arguments ...string) (*session, error)
+
+// answering bounds the wait for an answer.
+func answering(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("no answer for %v", answerTimeout))
+}
+
+// labTrial is one run of a lab.
+type labTrial struct {
+	trial
+	engine   engine.Builder
+	links    string
+	linksWhy string
+	node     string
+	progress report.Progress
+	// disturb, unless nil, is run beside the load.
+	disturb func(context.Context, *labTrial) error
+
+	lab      engine.Lab
+	labLog   *os.File
+	echoes   map[string]*session
+	members  members
+	statuses map[string]control.Status
+	evidence results.Links
+}
+
+// run carries out the trial and writes all of it but the verdict, which it
+// returns. An error means that there is no verdict: the tool failed, or the
+// context ended.
+func (t *labTrial) run(ctx context.Context) (results.Verdict, error) {
+	if err := t.create(); err != nil {
+		return t.verdict, err
+	}
+	defer t.close()
+	steps := []struct {
+		phase string
+		do    func(context.Context) error
+	}{
+		{"building the lab", t.build},
+		{"measuring the links", t.probe},
+		{"starting the nodes", t.start},
+		{"load", t.load},
+		{"draining", t.drain},
+		{"collecting", t.collect},
+		{"checking", func(context.Context) error { return t.judge(t.statuses) }},
+		{"tidying up", t.tidy},
+	}
+	for _, step := range steps {
+		t.progress.TrialPhase(step.phase)
+		if err := step.do(ctx); err != nil {
+			if ctx.Err() != nil {
+				return t.verdict, context.Cause(ctx)
+			}
+			return t.verdict, fmt.Errorf("trial %d: %s: %w", t.planned.Trial, step.phase, err)
+		}
+	}
+	return t.verdict, nil
+}
+
+func (t *labTrial) build(ctx context.Context) error {
+	log, err := os.Create(filepath.Join(t.folder.TrialDir(t.planned.Trial), "lab.log"))
+	if err != nil {
+		return err
+	}
+	t.labLog = log // the lab writes to it as long as it lives
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	lab, err := t.engine.Build(ctx, engine.Blueprint{
+		Topology: t.topology, Links: t.links, Seed: t.planned.Seed,
+		CongestionControl: congestionControl, NodeBinary: t.node, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	t.lab = lab
+	t.evidence.Executor, _ = lab.Links()
+	t.evidence.Reason = t.linksWhy
+	return nil
+}
+
+// close ends what build began, as far as it came.
+func (t *labTrial) close() {
+	if t.lab != nil {
+		t.lab.Close()
+	}
+	if t.labLog != nil {
+		t.labLog.Close()
+	}
+}
+
+// startProcess runs bench-node on a host, its log in the trial's folder.
+func (t *labTrial) startProcess(ctx context.Context, host, name string, arguments ...string) (*session, error) {
+	log, err := os.OpenFile(filepath.Join(t.nodesDir(), name+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	process, err := t.lab.Start(ctx, host, engine.Command{Name: name, Arguments: arguments, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("starting %s on %s: %w", name, host, err)
+	}
+	return newSession(process), nil
+}
+
+// probe measures the round trips before there is any load.
+func (t *labTrial) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout+probeBudget(t.topology), errNotMeasured)
+	defer cancel()
+	echoes, err := startEchoes(ctx, t.topology, t.startProcess)
+	if err != nil {
+		return err
+	}
+	t.echoes = echoes
+	rtts, err := measureRTTs(ctx, t.topology, echoes, t.planned.Seed)
+	if err != nil {
+		return err
+	}
+	t.evidence.RTTs = rtts
+	t.void(judgeRTTs(t.topology, rtts)...)
+	return nil
+}
+
+// probeBudget allows for every host's probes in turn.
+func probeBudget(topology *topologies.Topology) time.Duration {
+	return probeTries * time.Duration(len(topology.Hosts)) * (2*time.Second + probeCount*probeInterval)
+}
+
+// drain waits until the live replicas have reached one slot.
+func (t *labTrial) drain(ctx context.Context) error {
+	limit := time.Duration(t.spec.Phases.Drain)
+	began := time.Now()
+	for {
+		var err error
+		if t.statuses, err = t.askStatuses(ctx); err != nil {
+			return err
+		}
+		if least, most := slotRange(t.statuses); least == most {
+			return nil
+		}
+		if time.Since(began) > limit {
+			t.undrained(t.statuses)
+			return nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// collect ends the processes and gathers what they and the links recorded.
+func (t *labTrial) collect(ctx context.Context) error {
+	reporting, cancel := answering(ctx)
+	defer cancel()
+	linkReport, err := t.lab.Report(reporting)
+	if err != nil {
+		return err
+	}
+	t.void(judgeLinks(linkReport, meanPathDelay(t.evidence.RTTs))...)
+	if t.evidence.Report, err = json.Marshal(linkReport); err != nil {
+		return err
+	}
+	if err := t.folder.WriteLinks(t.planned.Trial, t.evidence); err != nil {
+		return err
+	}
+	t.stop()
+	if err := t.lab.Close(); err != nil {
+		return err
+	}
+	var requests, events []string
+	for _, node := range t.cluster.Nodes {
+		requests = append(requests, existing(filepath.Join(t.nodesDir(), node.Name, requestsFile))...)
+		events = append(events, t.eventFiles(node.Name)...)
+	}
+	counts, err := t.folder.CollectRequests(t.planned.Trial, requests)
+	if err != nil {
+		return err
+	}
+	if counts.Torn > 0 {
+		t.unfinished(fmt.Sprintf("%d clients' records end in the middle of a line", counts.Torn))
+	}
+	if _, err := t.folder.CollectEvents(t.planned.Trial, events); err != nil {
+		return err
+	}
+	for _, file := range append(requests, events...) {
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy removes the nodes' storage, unless somebody will want to look at it.
+func (t *labTrial) tidy(context.Context) error {
+	for _, node := range t.cluster.Nodes {
+		dir := filepath.Join(t.nodesDir(), node.Name)
+		if t.verdict.Valid {
+			if err := os.RemoveAll(filepath.Join(dir, storageDir)); err != nil {
+				return err
+			}
+		}
+		_ = os.Remove(dir) // only if nothing is left in it
+	}
+	return nil
+}
+
+func existing(path string) []string {
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	return []string{path}
+}
+
+// sleep waits, or returns the reason why the context ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
