@@ -2,7 +2,7 @@
 export CGO_ENABLED := 0
 GO ?= go
 
-.PHONY: help build run test race lint bench generate clean
+.PHONY: help build run test race lint bench soak generate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ bench: build ## Run the benchmarks; best while the machine is idle
 	@echo "cost of frames, messages, timers, rows"
 	$(GO) test -run '^$$' -bench 'Model|Heap' ./harness/link
 	$(GO) test -run '^$$' -bench . ./node/... ./results
+	@echo "the simulator's speed against real time; what checking a history takes"
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./harness/engine/sim/... ./harness/check
+
+soak: build ## Long loads: memory must stay flat (several minutes)
+	QUORUMLAB_SOAK=1 $(GO) test -v -timeout 60m -run 'MemoryIsFlat' ./harness
 
 generate: ## Generate the wire messages again (needs protoc)
 	sh node/wire/wirepb/generate.sh

@@ -1,0 +1,199 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"quorumlab/harness/report"
+	"quorumlab/node/control"
+	"quorumlab/results"
+)
+
+// Memory must be flat: with bounded keys and clients, over the last 80% of a
+// load, it may grow by bytesPerCommand for each command at most. `make soak` asks
+// for the long loads; the gate runs a short one in the simulator.
+const (
+	bytesPerCommand = 1
+	soak            = "QUORUMLAB_SOAK"
+)
+
+// growth sets the greatest memory of the last two fifths of a load against that
+// of the two fifths before.
+type growth struct {
+	commands     uint64
+	first, last  uint64
+	firsts, seen int
+}
+
+// sample notes the memory in use after so many commands.
+func (g *growth) sample(done, bytes uint64) {
+	switch {
+	case done < g.commands/5:
+	case done < g.commands*3/5:
+		g.first = max(g.first, bytes)
+		g.firsts++
+	default:
+		g.last = max(g.last, bytes)
+		g.seen++
+	}
+}
+
+func (g *growth) judge(t *testing.T, what string) {
+	t.Helper()
+	perCommand := (float64(g.last) - float64(g.first)) / (float64(g.commands) * 2 / 5)
+	t.Logf("%s: %d bytes, then %d: %.3f a command of %d", what, g.first, g.last, perCommand, g.commands)
+	if g.firsts < 3 || g.seen < 3 {
+		t.Errorf("%s: sampled %d and %d times only", what, g.firsts, g.seen)
+	}
+	if perCommand > bytesPerCommand {
+		t.Errorf("%s grows by %.3f bytes a command, want at most %d", what, perCommand, bytesPerCommand)
+	}
+}
+
+func TestASimulationsMemoryIsFlat(t *testing.T) {
+	const rate = 2000
+	// Fewer commands end before all buffers have been used once.
+	commands, storages := uint64(400_000), []string{control.StorageMemory}
+	if os.Getenv(soak) != "" {
+		commands, storages = 5_000_000, []string{control.StorageMemory, control.StorageFsync}
+	} else if testing.Short() {
+		t.Skip("simulates many commands")
+	}
+	for _, storage := range storages {
+		t.Run(storage, func(t *testing.T) {
+			source := load(t, "sim", "--set", "repeat=1", "--set", fmt.Sprintf("workload.rate=%d/s", rate),
+				"--set", "system.storage="+storage, "--set", fmt.Sprintf("phases.measure=%ds", commands/rate))
+			s := &sampler{Progress: quiet(), growth: growth{commands: commands}}
+			folder, _ := simulated(t, source, func(o *Options) { o.Progress = s })
+			expectSafe(t, folder)
+			s.growth.judge(t, "the simulator's heap")
+		})
+	}
+}
+
+// sampler looks at the heap twenty times while the simulation goes on.
+type sampler struct {
+	report.Progress
+	growth growth
+	next   uint64
+}
+
+func (s *sampler) TrialsLive(_ int, elapsed, total time.Duration) {
+	done := uint64(float64(s.growth.commands) * min(1, elapsed.Seconds()/total.Seconds()))
+	if done >= s.next {
+		s.next = done + s.growth.commands/20
+		s.growth.sample(done, residentHeap())
+	}
+}
+
+// residentHeap is what is in use on the heap once garbage is gone.
+func residentHeap() uint64 {
+	debug.FreeOSMemory()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// A lab's processes, each on its own. What a process has resident varies by what
+// its garbage collector does at the moment: the greatest value of each tenth of
+// the load counts.
+func TestALabsMemoryIsFlat(t *testing.T) {
+	if os.Getenv(soak) == "" {
+		t.Skip("loads a lab for two minutes; make soak asks for it")
+	}
+	const rate, seconds = 5000, 110
+	source := load(t, "netns", "--set", "repeat=1", "--set", fmt.Sprintf("workload.rate=%d/s", rate),
+		"--set", fmt.Sprintf("phases.measure=%ds", seconds), "--set", "topology.link.delay=1ms")
+	processes := map[string]*growth{}
+	folder := inLab(t, source, func(ctx context.Context, trial *labTrial) error {
+		began := time.Now()
+		for tenth := 1; tenth <= 10; tenth++ {
+			most := map[string]uint64{}
+			for time.Since(began) < time.Duration(tenth)*seconds*time.Second/10 {
+				if err := sleep(ctx, 100*time.Millisecond); err != nil {
+					return err
+				}
+				for name, bytes := range residentProcesses(trial.nodesDir()) {
+					most[name] = max(most[name], bytes)
+				}
+			}
+			for name, bytes := range most {
+				if processes[name] == nil {
+					processes[name] = &growth{commands: rate * seconds}
+				}
+				processes[name].sample(uint64(tenth*rate*seconds/10), bytes)
+			}
+		}
+		return nil
+	})
+	expectSafe(t, folder)
+	if len(processes) != len(source.Spec.Deployment()) {
+		t.Errorf("saw %d processes, want %d", len(processes), len(source.Spec.Deployment()))
+	}
+	for name, g := range processes {
+		g.judge(t, name)
+	}
+	if counted := rows(t, folder); counted < 500_000 {
+		t.Errorf("%d commands, want 500000", counted)
+	}
+}
+
+func rows(t *testing.T, folder *results.Folder) (count int) {
+	t.Helper()
+	for _, err := range folder.Requests(1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		count++
+	}
+	return count
+}
+
+// residentProcesses finds the nodes of a trial by their command lines, and what
+// each has resident.
+func residentProcesses(nodesDir string) map[string]uint64 {
+	resident := map[string]uint64{}
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		arguments := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
+		if len(arguments) < 3 || filepath.Base(arguments[0]) != "bench-node" {
+			continue
+		}
+		for i, argument := range arguments[:len(arguments)-1] {
+			if argument == "--dir" && strings.HasPrefix(arguments[i+1], nodesDir) {
+				if bytes, err := residentBytes(filepath.Dir(file)); err == nil {
+					resident[filepath.Base(arguments[i+1])] = bytes
+				}
+			}
+		}
+	}
+	return resident
+}
+
+func residentBytes(proc string) (uint64, error) {
+	data, err := os.ReadFile(filepath.Join(proc, "status"))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
