@@ -1,0 +1,63 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"quorumlab/node/control"
+	"quorumlab/node/multipaxos"
+	_ "quorumlab/node/multipaxos/wire"
+	"quorumlab/topologies"
+)
+
+// threeCoLocated is three processes with all roles, and a client at 100
+// operations a second.
+func threeCoLocated(b *testing.B, change func(*scenario)) {
+	all := []string{multipaxos.RoleReplica, multipaxos.RoleLeader, multipaxos.RoleAcceptor}
+	sc := newScenario(multipaxos.Name, topologies.Parameters{
+		Delay: 20 * time.Millisecond, RateBPS: 1e9, QueueFrames: 10_000_000,
+	}, 1, all, all, all)
+	sc.Row, sc.Event = nil, nil
+	const span = 1000 * time.Second
+	sc.load(func(load *control.Load) {
+		load.RateRPS, load.Keys, load.DurationNS = 100, 10, int64(span)
+	})
+	if change != nil {
+		change(sc)
+	}
+	b.ReportAllocs()
+	before := cpuTime()
+	var virtual time.Duration
+	var operations, events uint64
+	for b.Loop() {
+		r := sc.run(b)
+		agree(b, r)
+		virtual += r.Elapsed
+		operations += r.Statuses["n4"].Counters["client.answered"]
+		events += r.Events
+	}
+	cpu := (cpuTime() - before).Seconds() // the garbage collector's too
+	b.ReportMetric(virtual.Seconds()/cpu, "x_real_time")
+	b.ReportMetric(cpu*1e6/float64(operations), "cpu-us/operation")
+	b.ReportMetric(float64(events)/float64(operations), "events/operation")
+}
+
+func BenchmarkThreeCoLocatedNodes(b *testing.B) {
+	b.Run("hosts=3,rate=1gbit", func(b *testing.B) { threeCoLocated(b, nil) })
+	b.Run("hosts=3,rate=unlimited", func(b *testing.B) {
+		threeCoLocated(b, func(sc *scenario) {
+			sc.links(func(p *topologies.Parameters) { p.RateBPS = 0 })
+		})
+	})
+	b.Run("hosts=1", func(b *testing.B) {
+		threeCoLocated(b, func(sc *scenario) { sc.onHost(0, "n1", "n2", "n3") })
+	})
+	b.Run("hosts=3,storage=fsync", func(b *testing.B) {
+		threeCoLocated(b, func(sc *scenario) { sc.Cluster.Storage = control.StorageFsync })
+	})
+	b.Run("hosts=3,loss=1%", func(b *testing.B) {
+		threeCoLocated(b, func(sc *scenario) {
+			sc.links(func(p *topologies.Parameters) { p.Loss = 0.01 })
+		})
+	})
+}

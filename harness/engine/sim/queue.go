@@ -1,0 +1,218 @@
+package sim
+
+import "math"
+
+// never is later than every event.
+const never = math.MaxInt64
+
+// eventKind says what happens at an event; its comment says what index means.
+type eventKind uint8
+
+const (
+	// eventArrival: the first message on a direct path arrives (path).
+	eventArrival eventKind = iota + 1
+	// eventDirection: a frame may come out of a direction of a link (direction).
+	eventDirection
+	// eventFrame: a frame arrives (its place in the slab).
+	eventFrame
+	// eventEgress: a process hands the next message on its lane to its host, for a
+	// path that package tcp models (process).
+	eventEgress
+	// eventWake: a core is free again while inputs wait for it (process).
+	eventWake
+	// eventTimer: the earliest timer is due (process).
+	eventTimer
+	// eventSync: the disk's sync is over (process).
+	eventSync
+	// eventOpen: a connection is established (path).
+	eventOpen
+	// eventPhase: the present phase of the trial is over.
+	eventPhase
+	// eventAction: something is done to a node (the action's index).
+	eventAction
+	// eventLive: progress is reported.
+	eventLive
+	// eventExpire: a timer of a modelled TCP connection is due (path).
+	eventExpire
+)
+
+// event is an entry of the queue. It holds no pointers.
+type event struct {
+	at int64
+	// order breaks ties: what was scheduled first happens first.
+	order uint64
+	kind  eventKind
+	index int32
+}
+
+func (e *event) before(other *event) bool {
+	return e.at < other.at || e.at == other.at && e.order < other.order
+}
+
+// queue is a heap of events with four children a node, the earliest at 0.
+type queue struct {
+	heap []event
+	// hole is true while the earliest event was taken and nothing has its place:
+	// most events lead to another one, which then needs no way of its own.
+	hole bool
+}
+
+func (q *queue) empty() bool { return len(q.heap) == 0 || q.hole && len(q.heap) == 1 }
+
+// first is the earliest event, which must exist, until the next push or pop.
+func (q *queue) first() *event {
+	if q.hole {
+		q.fill()
+	}
+	return &q.heap[0]
+}
+
+// pop removes the earliest event, which must exist.
+func (q *queue) pop() event {
+	e := *q.first()
+	q.hole = true
+	return e
+}
+
+func (q *queue) push(e event) {
+	if q.hole {
+		q.hole = false
+		q.sink(e)
+		return
+	}
+	q.heap = append(q.heap, e)
+	h := q.heap
+	i := len(h) - 1
+	for i > 0 {
+		parent := (i - 1) / 4
+		if !e.before(&h[parent]) {
+			break
+		}
+		h[i] = h[parent]
+		i = parent
+	}
+	h[i] = e
+}
+
+// fill puts the last event into the hole.
+func (q *queue) fill() {
+	q.hole = false
+	last := len(q.heap) - 1
+	e := q.heap[last]
+	q.heap = q.heap[:last]
+	if last > 0 {
+		q.sink(e)
+	}
+}
+
+// sink puts e where it belongs, for which the event at 0 makes room.
+func (q *queue) sink(e event) {
+	h := q.heap
+	i := 0
+	for {
+		child := 4*i + 1
+		if child >= len(h) {
+			break
+		}
+		least := child
+		for c := child + 1; c < min(child+4, len(h)); c++ {
+			if h[c].before(&h[least]) {
+				least = c
+			}
+		}
+		if !h[least].before(&e) {
+			break
+		}
+		h[i] = h[least]
+		i = least
+	}
+	h[i] = e
+}
+
+// sequence gives events in the order of the queue, and is fast if most are added
+// in that order.
+type sequence struct {
+	// ordered are those that came in order, late all others.
+	ordered ring[event]
+	late    queue
+}
+
+func (q *sequence) empty() bool { return q.ordered.count == 0 && q.late.empty() }
+
+func (q *sequence) push(e event) {
+	if n := q.ordered.count; n > 0 && e.before(q.ordered.at(n-1)) {
+		q.late.push(e)
+		return
+	}
+	*q.ordered.push() = e
+}
+
+// first is the earliest event, which must exist, until the next push or pop.
+func (q *sequence) first() *event {
+	if q.ordered.count > 0 && (q.late.empty() || q.ordered.at(0).before(q.late.first())) {
+		return q.ordered.at(0)
+	}
+	return q.late.first()
+}
+
+// pop removes the earliest event, which must exist.
+func (q *sequence) pop() event {
+	first := q.first()
+	e := *first
+	if q.ordered.count > 0 && first == q.ordered.at(0) {
+		q.ordered.drop()
+	} else {
+		q.late.pop()
+	}
+	return e
+}
+
+// ring is a first-in first-out queue that keeps its memory. Its zero value is
+// empty.
+type ring[T any] struct {
+	slots []T // its length is 0 or a power of two
+	head  int
+	count int
+}
+
+// push adds a slot at the end, to be filled in; what it held before is unknown.
+func (r *ring[T]) push() *T {
+	if r.count == len(r.slots) {
+		r.grow()
+	}
+	slot := &r.slots[(r.head+r.count)&(len(r.slots)-1)]
+	r.count++
+	return slot
+}
+
+func (r *ring[T]) grow() {
+	grown := make([]T, max(8, 2*len(r.slots)))
+	for i := range r.count {
+		grown[i] = *r.at(i)
+	}
+	r.slots, r.head = grown, 0
+}
+
+// at is the i-th entry; it stays valid until the next push.
+func (r *ring[T]) at(i int) *T { return &r.slots[(r.head+i)&(len(r.slots)-1)] }
+
+// pop removes the first entry and returns it. Its slot is cleared, so that
+// nothing is kept alive.
+func (r *ring[T]) pop() T {
+	slot := &r.slots[r.head]
+	first := *slot
+	var zero T
+	*slot = zero
+	r.head = (r.head + 1) & (len(r.slots) - 1)
+	r.count--
+	return first
+}
+
+// drop removes the first entry and leaves its slot as it is.
+func (r *ring[T]) drop() {
+	r.head = (r.head + 1) & (len(r.slots) - 1)
+	r.count--
+}
+
+// clear empties the ring and gives its memory back.
+func (r *ring[T]) clear() { *r = ring[T]{} }

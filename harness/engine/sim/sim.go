@@ -1,0 +1,94 @@
+// Package sim is the engine "sim": it runs whole trials in virtual time, inside
+// the calling process. It drives the same machines, applications and clients as
+// a node does, over the link model of package link, so that an hour of cluster
+// time takes seconds, and it promises that everything it returns or hands to a
+// callback follows from the simulation alone, bit for bit.
+//
+// # What is modelled
+//
+// A process has one core. An input that arrives at t is handled from
+// max(t, when the core is free) on and takes PerMessage and PerByteNS a byte,
+// and PerSend and PerByteNS a byte for each message that the step sends. What
+// it sends leaves when it is done. Messages to oneself cost their handling only.
+//
+// Processes on one host reach each other in no time. Other messages cross the
+// links of the path of least delay, each direction a link.Model, in the order in
+// which they reach it. A message is one frame a segment of 1448 bytes.
+//
+// Over datagrams, a message of which a segment is lost is lost for good. Over
+// TCP, messages of one process to another keep their order, on a connection for
+// each direction, as between real nodes. Where no link of the way and of the way
+// back can lose frames (connection.go says when) they flow as they are sent,
+// without acknowledgements or windows; else package tcp models both.
+//
+// Storage: with memory nothing survives a kill; with disk every record does;
+// with fsync those whose sync is over. A sync takes Costs.Sync, one runs at a
+// time, and all records that came meanwhile go with the next.
+//
+// # What isn't
+//
+// A kill takes effect between two steps, and only once the process has handled
+// what it had received and would begin to handle within 50 microseconds: the
+// simulator carries steps out so far ahead of their time. Handshakes of connections
+// take the path's delays without jitter, queueing and loss where frames can't be
+// lost. Disks have no bandwidth, hosts no memory limits, and the core that a process
+// has is its own, also where processes share a host.
+package sim
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"quorumlab/harness/engine"
+)
+
+// Name is the engine's name in experiments.
+const Name = "sim"
+
+// maxHosts is the largest topology that is accepted.
+const maxHosts = 5000
+
+func init() { engine.Register(Engine{}) }
+
+// Engine implements engine.Simulator.
+type Engine struct{}
+
+var _ engine.Simulator = Engine{}
+
+// Name is Name.
+func (Engine) Name() string { return Name }
+
+// MaxHosts is the largest topology that the engine accepts.
+func (Engine) MaxHosts() int { return maxHosts }
+
+// Check finds the engine ready: it needs nothing of the machine that it runs on.
+func (Engine) Check(context.Context) []engine.Readiness {
+	return []engine.Readiness{{
+		Name: Name, OK: true, Reason: "simulates in virtual time, inside this process, on any system",
+	}}
+}
+
+// DefaultCosts are those of an experiment that says nothing: what one core of
+// the real node takes (`make bench` measures it) and what a sync of an ordinary
+// solid-state disk takes.
+func DefaultCosts() engine.Costs {
+	return engine.Costs{
+		PerMessage: 3 * time.Microsecond,
+		PerSend:    1500 * time.Nanosecond,
+		PerByteNS:  1,
+		Sync:       time.Millisecond,
+	}
+}
+
+// Simulate runs one trial.
+func (Engine) Simulate(ctx context.Context, simulation engine.Simulation) (*engine.Simulated, error) {
+	s, err := newTrial(ctx, simulation)
+	if err != nil {
+		return nil, fmt.Errorf("simulating: %w", err)
+	}
+	if err := s.run(); err != nil {
+		return nil, err
+	}
+	return s.result(), nil
+}
