@@ -332,15 +332,31 @@ func (s *trial) directionEvent(index int32) {
 	if d.eventAt != s.now {
 		return // an earlier one took its place
 	}
+	now := s.now
 	d.eventAt = 0 // what happens meanwhile needs no event
 	s.enter(d, index)
-	for d.arriving.count > 0 && d.arriving.at(0).at <= s.now {
-		slot := d.arriving.at(0).frame
+	for d.arriving.count > 0 && !s.over {
+		next := *d.arriving.at(0)
+		if next.at > now && (next.at > now+ahead || !s.early(next)) {
+			break
+		}
 		d.arriving.drop()
-		s.arrive(slot)
+		s.now = next.at
+		s.arrive(next.frame)
 	}
-	d.eventAt = never
+	if s.over {
+		return
+	}
+	s.now, d.eventAt = now, never
 	s.attend(d, index)
+}
+
+// early tells whether a frame may arrive ahead of its time: if nothing comes to
+// its process before, neither by another link or process nor from a timer.
+func (s *trial) early(next laneEntry) bool {
+	n := s.network
+	to := n.paths[n.slab[next.frame].path].to
+	return n.exclusive && !to.sharesHost && n.routes.uplinks[to.host] != none && to.timers.next() > next.at
 }
 
 // enter lets those frames enter a direction whose time has come.

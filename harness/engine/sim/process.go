@@ -91,10 +91,10 @@ type outgoing struct {
 	message   consensus.Message
 }
 
-// ahead is how long before its time a step may be carried out here. What has
-// arrived at a process is handled in that order whatever else happens in the
-// meantime, so that this saves events and changes nothing but what a kill finds:
-// a process first finishes what it has received and begins within this time.
+// ahead is how long before its time a step may be carried out here, and a message
+// may arrive. What arrives at a process is handled in that order whatever else
+// happens in the meantime, so that this saves events and changes nothing but what
+// a kill finds: a process first handles what it begins within twice this time.
 const ahead = int64(50 * time.Microsecond)
 
 // deliver hands over an input that has arrived.

@@ -28,7 +28,7 @@
 // # What isn't
 //
 // A kill takes effect between two steps, and only once the process has handled
-// what it had received and would begin to handle within 50 microseconds: the
+// what it would begin to handle within a tenth of a millisecond: the
 // simulator carries steps out so far ahead of their time. Handshakes of connections
 // take the path's delays without jitter, queueing and loss where frames can't be
 // lost. Disks have no bandwidth, hosts no memory limits, and the core that a process
