@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -38,9 +39,17 @@ func modelledCosts(spec *experiment.Spec) engine.Costs {
 	return spec.Simulation.Costs(sim.DefaultCosts())
 }
 
+// startSpread is about how long a lab takes to start its processes.
+const startSpread = 50 * time.Millisecond
+
+// garbageShare is the collector's goal while trials are simulated: they make much
+// garbage and keep little.
+const garbageShare = 400
+
 // runSimulations carries out the trials of the plan side by side, one a core as
 // far as the memory suffices. The first error ends them all.
 func (r *run) runSimulations(ctx context.Context, simulator engine.Simulator) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(garbageShare))
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	next := make(chan experiment.Trial)
@@ -165,7 +174,7 @@ func (t *simulatedTrial) simulation(recorder *recorder) engine.Simulation {
 	return engine.Simulation{
 		Cluster: t.cluster, Topology: t.topology, Hosts: t.hosts, Loads: loads,
 		Seed: t.planned.Seed, Transport: t.spec.System.Transport, Costs: modelledCosts(t.spec),
-		LeaderTimeout: t.leaderTimeout(), Lead: loadLead, Drain: time.Duration(t.spec.Phases.Drain),
+		LeaderTimeout: t.leaderTimeout(), Lead: loadLead, StartSpread: startSpread, Drain: time.Duration(t.spec.Phases.Drain),
 		Stop: t.spec.Stop.Conditions(), Actions: t.actions,
 		Row: recorder.row, Event: recorder.event,
 		Live: func(elapsed time.Duration, _ control.Progress) {

@@ -39,6 +39,10 @@ type Simulation struct {
 	// Transport is TransportTCP or TransportDatagram.
 	Transport string
 	Costs     Costs
+	// StartSpread is how late processes may begin their work, each at an instant
+	// drawn from the seed: real ones are started one after another, and those of
+	// a protocol that begin at the very same instant may stay in step for ever.
+	StartSpread time.Duration
 	// LeaderTimeout is how long the load waits for a process that leads, Lead
 	// how long it waits after that.
 	LeaderTimeout, Lead time.Duration

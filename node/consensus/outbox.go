@@ -113,17 +113,20 @@ func (o *Outbox) Trace(event Event) { o.Events = append(o.Events, event) }
 
 // Reset empties the outbox and keeps its memory.
 func (o *Outbox) Reset() {
-	clear(o.Records)
-	clear(o.Messages)
-	clear(o.Committed)
-	clear(o.Reads)
-	clear(o.Transfers)
-	o.Records = o.Records[:0]
+	o.Records = emptied(o.Records)
+	o.Messages = emptied(o.Messages)
 	o.Install = nil
-	o.Reads = o.Reads[:0]
-	o.Transfers = o.Transfers[:0]
-	o.Messages = o.Messages[:0]
-	o.Committed = o.Committed[:0]
+	o.Committed = emptied(o.Committed)
+	o.Reads = emptied(o.Reads)
+	o.Transfers = emptied(o.Transfers)
 	o.Timers = o.Timers[:0]
 	o.Events = o.Events[:0]
+}
+
+// emptied forgets what a slice refers to.
+func emptied[T any](slice []T) []T {
+	if len(slice) > 0 {
+		clear(slice)
+	}
+	return slice[:0]
 }

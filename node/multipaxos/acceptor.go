@@ -46,9 +46,12 @@ func (a *acceptor) phase1a(from consensus.NodeID, m *Phase1a, out *consensus.Out
 		a.counters.refused++
 	}
 	reply := &Phase1b{Configuration: a.configuration, Ballot: a.ballot, Floor: a.accepted.first}
-	if a.ballot == m.Ballot { // a refused leader has no use for them
+	switch {
+	case a.ballot == m.Ballot:
 		a.page(m.From, reply)
-	}
+	case a.ballot.Leader == from: // it takes this for the answer to its later question
+		a.page(0, reply)
+	} // another refused leader has no use for pvalues
 	out.SendAfterSync(from, reply)
 }
 
@@ -76,20 +79,23 @@ func (a *acceptor) page(from uint64, reply *Phase1b) {
 // one more crash could stop the service. To accept a higher ballot includes the
 // promise of adopting it (Paxos Made Simple, P1a).
 func (a *acceptor) phase2a(from consensus.NodeID, m *Phase2a, out *consensus.Outbox) {
+	a.accepted.forget(m.Floor)
 	if m.Slot >= a.accepted.first+maxSpan {
 		return // no leader is so far ahead of what it knows to be committed
 	}
+	reply := &Phase2b{Configuration: a.configuration, Slot: m.Slot}
 	if a.accept(m) {
 		a.counters.accepted++
 		out.Persist(m)
 	} else {
 		a.counters.refused++
+		reply.Slot = 0 // the higher ballot may be the same leader's, which asks for the slot again
 	}
-	out.SendAfterSync(from, &Phase2b{Configuration: a.configuration, Ballot: a.ballot, Slot: m.Slot})
+	reply.Ballot = a.ballot
+	out.SendAfterSync(from, reply)
 }
 
 func (a *acceptor) accept(m *Phase2a) bool {
-	a.accepted.forget(m.Floor)
 	if a.ballot.Above(m.Ballot) {
 		return false
 	}
@@ -118,7 +124,11 @@ func (a *acceptor) confirm(from consensus.NodeID, m *Confirm, out *consensus.Out
 	if promise := (&Phase1a{Configuration: a.configuration, Ballot: m.Ballot}); a.adopt(promise) {
 		out.Persist(promise)
 	}
-	out.SendAfterSync(from, &Confirmed{Configuration: a.configuration, Ballot: a.ballot, Round: m.Round})
+	reply := &Confirmed{Configuration: a.configuration, Ballot: a.ballot}
+	if a.ballot == m.Ballot { // else it may be of the same leader, which counts its rounds anew
+		reply.Round = m.Round
+	}
+	out.SendAfterSync(from, reply)
 }
 
 // checkpoint persists all that the acceptor remembers.

@@ -20,7 +20,11 @@ type catchUp struct {
 // behind asks the other replicas in turn for a snapshot.
 func (r *replica) behind(now consensus.Time, m *Behind, out *consensus.Outbox) {
 	c := &r.catchUp
-	if m.Floor <= r.slotOut || len(r.replicas) < 2 || c.asked != 0 && now.Sub(c.asked) < r.options.Resend {
+	if m.Floor <= r.slotOut {
+		r.reported = 0 // the leader hasn't heard: tell it again
+		return
+	}
+	if len(r.replicas) < 2 || c.asked != 0 && now.Sub(c.asked) < r.options.Resend {
 		return
 	}
 	if c.whom %= len(r.replicas); r.replicas[c.whom] == r.self {
@@ -60,6 +64,7 @@ func (r *replica) install(now consensus.Time, m *consensus.Snapshot, out *consen
 	r.counters.snapshots++
 	r.restore(m.Slot, m.With, out)
 	r.report(out)
+	r.answerReads(now, out)
 	r.propose(now, out)
 }
 
@@ -94,11 +99,12 @@ func (r *replica) restore(slot uint64, with []consensus.Message, out *consensus.
 }
 
 // recover takes over what storage kept: the slot of the application's state, and
-// the records since.
+// the records since. A configuration whose change isn't committed by then is a
+// leader's knowledge: there may be others before it.
 func (r *replica) recover(slot uint64, records []consensus.Message, out *consensus.Outbox) {
 	var with []consensus.Message
 	for _, record := range records {
-		if _, ok := record.(*Configure); ok {
+		if m, ok := record.(*Configure); ok && m.Configuration.First <= slot+r.options.Window {
 			with = append(with, record)
 		}
 	}
@@ -117,13 +123,17 @@ func (r *replica) recover(slot uint64, records []consensus.Message, out *consens
 	r.reported = 0
 }
 
-// merge adds a configuration that isn't known yet.
+// merge adds a configuration that isn't known yet, and will announce it: whoever
+// committed its change may have done so in vain.
 func (r *replica) merge(c Configuration) {
 	i, known := slices.BinarySearchFunc(r.configurations, c.Number, func(a Configuration, number uint64) int {
 		return cmp.Compare(a.Number, number)
 	})
 	if !known {
 		r.configurations = slices.Insert(r.configurations, i, c)
+		r.announcements = append(r.announcements, announcement{
+			message: &Configure{Configuration: c}, to: union(r.configurations[max(i, 1)-1].Leaders, c.Leaders),
+		})
 	}
 }
 

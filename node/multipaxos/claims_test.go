@@ -232,8 +232,8 @@ func TestAReplicaProposesAtMostWindowCommandsAhead(t *testing.T) {
 	}
 	n.run(5 * time.Second)
 	r := n.machines[1].replica
-	if r.proposing != 3 || r.slotIn != 4 || len(r.requests) != 7 {
-		t.Errorf("%d proposals, slot_in %d, %d requests; want 3, 4, 7", r.proposing, r.slotIn, len(r.requests))
+	if r.proposing != 3 || r.slotIn != 4 || r.requests.len() != 7 {
+		t.Errorf("%d proposals, slot_in %d, %d requests; want 3, 4, 7", r.proposing, r.slotIn, r.requests.len())
 	}
 }
 

@@ -39,10 +39,13 @@ func (r *replica) reconfigured(m *Decision, out *consensus.Outbox) {
 }
 
 // pruneConfigurations keeps, of those that are over, only the last: its leaders
-// may still want to know how far the replica is.
+// may still want to know how far the replica is. The others needn't be announced
+// any more, to leaders that may be dead for good.
 func (r *replica) pruneConfigurations() {
 	for len(r.configurations) > 2 && r.configurations[2].First <= r.slotOut+1 {
 		r.configurations = slices.Delete(r.configurations, 0, 1)
+		oldest := r.configurations[0].Number
+		r.announcements = slices.DeleteFunc(r.announcements, func(a announcement) bool { return a.message.Configuration.Number < oldest })
 	}
 }
 
@@ -111,24 +114,32 @@ func union(a, b []consensus.NodeID) []consensus.NodeID {
 }
 
 // configure takes up, or ends, what a configuration asks of this process's
-// leaders.
+// leaders. The first one needs no announcement: replicas have records of it.
 func (m *Machine) configure(now consensus.Time, next Configuration, out *consensus.Outbox) {
-	if !m.leads || next.Number < m.over || slices.ContainsFunc(m.announced, func(c Configuration) bool { return c.Number == next.Number }) {
+	if !m.leads || next.Number == 0 || next.Number < m.over || slices.ContainsFunc(m.announced, func(c Configuration) bool { return c.Number == next.Number }) {
 		return
 	}
 	m.announced = append(m.announced, next)
 	out.Persist(&Configure{Configuration: next})
 	for _, l := range m.leaders {
-		if l.configuration.Number < next.Number && (l.end == 0 || next.First < l.end) {
-			l.end = next.First
-		}
+		l.endBefore(next)
 	}
 	if contains(next.Leaders, m.self) {
 		l := newLeader(m.setting, next)
+		for _, c := range m.announced { // in whatever order
+			l.endBefore(c)
+		}
 		m.leaders = append(m.leaders, l)
 		if m.started {
 			l.start(now, false, out)
 		}
+	}
+}
+
+// endBefore notes that a configuration follows, perhaps with others between.
+func (l *leader) endBefore(c Configuration) {
+	if l.configuration.Number < c.Number && (l.end == 0 || c.First < l.end) {
+		l.end = c.First
 	}
 }
 

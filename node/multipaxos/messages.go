@@ -60,7 +60,7 @@ type Phase2a struct {
 }
 
 // Phase2b is the answer for a slot (acceptor to leader): the ballot that the
-// acceptor has adopted, which is a higher one if it refused.
+// acceptor has adopted. If it refused, that is a higher one, and Slot is 0.
 type Phase2b struct {
 	Configuration uint64
 	Ballot        Ballot
@@ -125,7 +125,7 @@ type Confirm struct {
 }
 
 // Confirmed is the answer (acceptor to leader): the ballot that the acceptor has
-// adopted.
+// adopted. If that is a higher one, Round is 0.
 type Confirmed struct {
 	Configuration uint64
 	Ballot        Ballot

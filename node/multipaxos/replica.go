@@ -1,8 +1,6 @@
 package multipaxos
 
 import (
-	"slices"
-
 	"quorumlab/node/consensus"
 )
 
@@ -11,7 +9,7 @@ import (
 type replica struct {
 	*setting
 	// requests wait for a slot; proposals have one and wait for its decision.
-	requests []consensus.Command
+	requests fifo[consensus.Command]
 	// displaced lost their slot to another command; they wait for the slots that
 	// were proposed by then, in one of which another replica may have them
 	// decided.
@@ -81,8 +79,8 @@ func (r *replica) request(now consensus.Time, command consensus.Command, out *co
 			return
 		}
 	}
-	r.requests = append(r.requests, command)
-	if len(r.requests) >= r.purgeAt {
+	r.requests.push(command)
+	if r.requests.len() >= r.purgeAt {
 		r.purge()
 	}
 	r.propose(now, out)
@@ -94,8 +92,8 @@ const minPurge = 1024
 // purge drops requests that their clients have given up, so that the queue of a
 // long outage doesn't outgrow what is still awaited.
 func (r *replica) purge() {
-	r.requests = slices.DeleteFunc(r.requests, r.decided.has)
-	r.purgeAt = max(minPurge, 2*len(r.requests))
+	r.requests.drop(r.decided.has)
+	r.purgeAt = max(minPurge, 2*r.requests.len())
 }
 
 // propose gives slots to waiting requests while the window has room, as the
@@ -117,7 +115,7 @@ func (r *replica) propose(now consensus.Time, out *consensus.Outbox) {
 }
 
 func (r *replica) hasRoom() bool {
-	if len(r.requests) == 0 && r.slotIn >= r.latest().First {
+	if r.requests.len() == 0 && r.slotIn >= r.latest().First {
 		return false
 	}
 	return r.slotIn < r.slotOut+r.options.Window && (r.options.Pipeline == 0 || r.proposing < r.options.Pipeline)
@@ -129,7 +127,7 @@ func (r *replica) hasRoom() bool {
 func (r *replica) nextCommand(now consensus.Time, out *consensus.Outbox) (consensus.Command, bool) {
 	r.dropDecided()
 	size := r.options.Batch.Size
-	switch n := len(r.requests); {
+	switch n := r.requests.len(); {
 	case n == 0:
 		return consensus.Command{}, r.slotIn < r.latest().First
 	case n >= size || r.options.Batch.Delay == 0 || r.slotIn < r.latest().First:
@@ -141,32 +139,25 @@ func (r *replica) nextCommand(now consensus.Time, out *consensus.Outbox) (consen
 		return consensus.Command{}, false
 	}
 	r.hold = 0
+	if size == 1 {
+		return r.requests.pop(), true
+	}
 	var batch []consensus.Command
-	command := r.requests[0]
-	for len(r.requests) > 0 && len(batch) < size {
-		next := r.requests[0]
-		r.requests[0] = consensus.Command{}
-		r.requests = r.requests[1:]
-		if size > 1 {
-			batch = append(batch, next)
-		}
+	for r.requests.len() > 0 && len(batch) < size {
+		batch = append(batch, r.requests.pop())
 		r.dropDecided()
-		if size == 1 {
-			break
-		}
 	}
-	if len(batch) > 1 {
-		command = consensus.NewBatch(batch)
+	if len(batch) == 1 {
+		return batch[0], true
 	}
-	return command, true
+	return consensus.NewBatch(batch), true
 }
 
 // dropDecided drops the first requests that were decided meanwhile, on another
 // replica's proposal.
 func (r *replica) dropDecided() {
-	for len(r.requests) > 0 && r.decided.has(r.requests[0]) {
-		r.requests[0] = consensus.Command{}
-		r.requests = r.requests[1:]
+	for r.requests.len() > 0 && r.decided.has(r.requests.first()) {
+		r.requests.pop()
 	}
 }
 
@@ -177,7 +168,7 @@ func (r *replica) dropDecided() {
 func (r *replica) readmit() {
 	n := 0
 	for n < len(r.displaced) && r.displaced[n].until <= r.slotOut {
-		r.requests = append(r.requests, r.displaced[n].command)
+		r.requests.push(r.displaced[n].command)
 		n++
 	}
 	r.displaced = r.displaced[n:]

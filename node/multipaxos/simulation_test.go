@@ -154,7 +154,7 @@ func TestStateIsBoundedByWhatIsInFlight(t *testing.T) {
 		switch {
 		case m.replica != nil:
 			d := m.replica.decided[update(1, 1).Client].decided
-			size = len(m.replica.requests) + int(m.replica.slots.end-m.replica.slots.first) + int(d.end-d.first)
+			size = m.replica.requests.len() + int(m.replica.slots.end-m.replica.slots.first) + int(d.end-d.first)
 		case m.leads:
 			size = int(m.leaders[0].slots.end - m.leaders[0].slots.first)
 		case m.accepts:

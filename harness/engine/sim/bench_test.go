@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func threeCoLocated(b *testing.B, change func(*scenario)) {
 		change(sc)
 	}
 	b.ReportAllocs()
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as package harness does
 	before := cpuTime()
 	var virtual time.Duration
 	var operations, events uint64

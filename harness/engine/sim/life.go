@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -105,7 +106,9 @@ func (s *trial) begin() {
 		p.alive = true
 	}
 	s.openConnections()
+	random := rand.New(rand.NewPCG(s.simulation.Seed, 0x7374617274)) // "start"
 	for _, p := range s.processes {
+		p.freeAt = random.Int64N(int64(max(s.simulation.StartSpread, 0)) + 1)
 		if err := s.start(p); err != nil {
 			s.fail(err)
 			return
