@@ -39,14 +39,37 @@ type network struct {
 	sync     time.Duration
 	// checkpointEvery is after how many records a checkpoint is made; 0 is never.
 	checkpointEvery int
-	chosen          map[uint64]consensus.Command
-	applied         map[consensus.NodeID]map[string]int
-	answers         map[uint64][]byte // by the sequence number of client's commands
-	oracle          *oracle
-	trace           []string
-	keep            bool
-	onSend          func(from, to consensus.NodeID, message consensus.Message)
+	// interrupt, unless nil, says whether a process crashes at a boundary.
+	interrupt   func(id consensus.NodeID, at boundary) bool
+	chosen      map[uint64]consensus.Command
+	applied     map[consensus.NodeID]map[string]int
+	answers     map[uint64][]byte // by the sequence number of client's commands
+	oracle      *oracle
+	trace       []string
+	keep        bool // the trace
+	keepRecords bool // too
+	onSend      func(from, to consensus.NodeID, message consensus.Message)
+	// catch takes a message off the network, unless it is false.
+	catch func(from, to consensus.NodeID, message consensus.Message) bool
 }
+
+// boundary is a place in a driver's work where a crash is worth more than
+// elsewhere.
+type boundary uint8
+
+const (
+	// afterPersist is before the records are synced, when only messages that
+	// don't wait for them have left.
+	afterPersist boundary = iota
+	// afterSync is before the messages that waited leave.
+	afterSync
+	// afterPromise and afterAcceptance are right after such a message has left.
+	afterPromise
+	afterAcceptance
+	// afterApply is after clients were answered.
+	afterApply
+	boundaries
+)
 
 // disk is what a process persists: durable records since the checkpoint, and
 // those that a crash would lose.
@@ -55,6 +78,10 @@ type disk struct {
 	durable  []consensus.Message
 	pending  int // syncs under way
 	unsynced []consensus.Message
+	// slot is up to where snapshot and durable decisions reach.
+	slot uint64
+	// epoch counts the checkpoints; records of an earlier one are superseded.
+	epoch int
 }
 
 type timerKey struct {
@@ -73,6 +100,9 @@ type event struct {
 	// messages may leave.
 	synced   []consensus.Message
 	released []consensus.Outgoing
+	epoch    int
+	// restart boots the process.
+	restart bool
 }
 
 type events []event
@@ -90,6 +120,9 @@ func (e *events) Pop() any {
 }
 
 const testClient = consensus.NodeID(100)
+
+// administrator is the client that changes the configuration.
+var administrator = consensus.NewClientID(testClient, 9)
 
 // counting is a key-value store that notes how often each operation came.
 type counting struct {
@@ -151,6 +184,7 @@ func (n *network) boot(id consensus.NodeID) {
 		n.t.Fatal(err)
 	}
 	n.machines[id] = machine
+	n.oracle.booted(id)
 	d := n.disks[id]
 	start := consensus.Input{Kind: consensus.InputStart, Recovered: slices.Clone(d.durable)}
 	if machine.replica != nil {
@@ -173,6 +207,23 @@ func (n *network) crash(id consensus.NodeID) {
 	n.lives[id]++
 	d := n.disks[id]
 	d.unsynced, d.pending = nil, 0
+	n.oracle.crashed()
+}
+
+// interrupted crashes the process if it is to crash here, and has it restarted
+// soon.
+func (n *network) interrupted(id consensus.NodeID, at boundary) bool {
+	if n.interrupt == nil || !n.interrupt(id, at) {
+		return false
+	}
+	n.crash(id)
+	n.order++
+	after := time.Duration(n.random.Int64N(int64(2 * time.Millisecond)))
+	if n.random.IntN(8) == 0 {
+		after *= 1000
+	}
+	heap.Push(&n.queue, event{at: n.now.Add(after), order: n.order, to: id, life: -1, restart: true})
+	return true
 }
 
 func (n *network) schedule(after time.Duration, to consensus.NodeID, input consensus.Input) uint64 {
@@ -212,7 +263,11 @@ func (n *network) run(span time.Duration) {
 }
 
 func (n *network) deliver(e event) {
-	if n.dead[e.to] || e.life >= 0 && e.life != n.lives[e.to] {
+	if e.restart && n.dead[e.to] {
+		n.boot(e.to)
+		return
+	}
+	if e.restart || n.dead[e.to] || e.life >= 0 && e.life != n.lives[e.to] {
 		return
 	}
 	if e.released != nil {
@@ -226,27 +281,87 @@ func (n *network) deliver(e event) {
 		}
 		delete(n.timers, key)
 	}
-	if e.input.Kind == consensus.InputMessage && n.keep {
-		n.trace = append(n.trace, fmt.Sprintf("%4dms %v -> %v %s", int64(n.now)/1e6, e.input.From, e.to, describe(e.input.Message)))
+	switch {
+	case !n.keep:
+	case e.input.Kind == consensus.InputMessage:
+		n.note("%v -> %v %v", e.input.From, e.to, e.input.Message)
+	case e.input.Kind == consensus.InputCommand:
+		n.note("%v -> %v request(%v)", e.input.From, e.to, e.input.Command)
 	}
 	if app := n.apps[e.to]; app != nil && e.input.Kind == consensus.InputCommand {
 		if response, ok := app.Answer(e.input.Command); ok {
-			n.answers[response.Sequence] = response.Result
+			n.answer(e.to, response)
 			return
 		}
 	}
 	var out consensus.Outbox
+	n.oracle.before(e)
 	n.machines[e.to].Step(n.now, e.input, &out)
+	n.oracle.after(e)
 	n.carryOut(e.to, &out)
+}
+
+// answer gives a client the result of a command that was applied.
+func (n *network) answer(from consensus.NodeID, response consensus.Response) {
+	n.note("%v answers %v at slot %d", from, consensus.Command{Client: response.Client, Sequence: response.Sequence}, response.Slot)
+	n.oracle.replied(from, response)
+	n.answers[response.Sequence] = response.Result
+}
+
+// note adds to the trace. Arguments are formatted only if there is one.
+func (n *network) note(format string, arguments ...any) {
+	if n.keep {
+		for i, argument := range arguments {
+			switch a := argument.(type) {
+			case consensus.Message:
+				arguments[i] = describe(a)
+			case consensus.Command:
+				arguments[i] = describeCommand(a)
+			case consensus.Event:
+				arguments[i] = describeEvent(a)
+			}
+		}
+		n.trace = append(n.trace, fmt.Sprintf("%4dms ", int64(n.now)/1e6)+fmt.Sprintf(format, arguments...))
+	}
+}
+
+// noteRecord adds to the trace what happens to a record.
+func (n *network) noteRecord(format string, id consensus.NodeID, record consensus.Message) {
+	if n.keepRecords {
+		n.note(format, id, record)
+	}
 }
 
 // synced notes that records are durable and lets go what waited for them.
 func (n *network) synced(e event) {
 	d := n.disks[e.to]
-	d.durable = append(d.durable, e.synced...)
-	d.unsynced = d.unsynced[len(e.synced):]
+	if e.epoch == d.epoch {
+		d.durable = append(d.durable, e.synced...)
+		d.unsynced = d.unsynced[len(e.synced):]
+		for _, record := range e.synced {
+			n.noteRecord("%v has synced %v", e.to, record)
+			if m, ok := record.(*Decision); ok && m.Slot == d.slot+1 {
+				d.slot++
+			}
+		}
+	}
 	d.pending--
+	if n.interrupted(e.to, afterSync) {
+		return
+	}
 	n.transmit(e.to, e.released)
+	at := boundaries
+	for _, m := range e.released {
+		switch m.Message.(type) {
+		case *Phase1b:
+			at = afterPromise
+		case *Phase2b:
+			at = afterAcceptance
+		}
+	}
+	if at != boundaries {
+		n.interrupted(e.to, at)
+	}
 }
 
 // checkpoint replaces all records by those that the machine still needs.
@@ -257,52 +372,47 @@ func (n *network) checkpoint(id consensus.NodeID) {
 		n.t.Fatalf("a checkpoint of %v does more than persist", id)
 	}
 	d := n.disks[id]
-	d.durable = out.Records
+	d.durable, d.unsynced = out.Records, nil
+	d.epoch++
 	if app := n.apps[id]; app != nil {
-		d.snapshot = app.Snapshot()
+		d.snapshot, d.slot = app.Snapshot(), app.Slot()
 	}
 }
 
 func (n *network) carryOut(id consensus.NodeID, out *consensus.Outbox) {
-	d := n.disks[id]
-	var now, later []consensus.Outgoing
-	for _, m := range out.Messages {
-		if m.AfterSync {
-			later = append(later, m)
-		} else {
-			now = append(now, m)
-		}
+	for _, e := range out.Events {
+		n.note("%v: %v", id, e)
 	}
-	n.transmit(id, now)
-	if len(out.Records)+len(later) > 0 {
-		d.unsynced = append(d.unsynced, out.Records...)
-		d.pending++
-		n.order++
-		e := event{at: n.now.Add(n.sync), order: n.order, to: id, life: n.lives[id], synced: slices.Clone(out.Records), released: later}
-		if later == nil {
-			e.released = []consensus.Outgoing{}
-		}
-		if n.sync == 0 {
-			n.synced(e)
-		} else {
-			heap.Push(&n.queue, e)
-		}
+	for _, c := range out.Committed { // known from here on, even if the process crashes
+		n.choose(id, c)
 	}
-	if out.Install != nil {
+	if out.Install != nil { // then a checkpoint comes before what waits for a sync
 		if err := n.apps[id].Restore(out.Install.State); err != nil {
 			n.t.Fatal(err)
 		}
 		clear(n.applied[id])
+		n.note("%v installs the snapshot of slot %d", id, out.Install.Slot)
+	} else if !n.persist(id, out) {
+		return
 	}
 	for _, c := range out.Committed {
 		n.commit(id, c)
 	}
+	if len(out.Committed) > 0 && n.interrupted(id, afterApply) {
+		return
+	}
 	if out.Install != nil {
 		n.checkpoint(id)
+		out.Records = nil // the checkpoint has them
+		if !n.persist(id, out) {
+			return
+		}
 	}
 	for _, command := range out.Reads {
-		n.oracle.read(id, command)
-		n.answers[command.Sequence] = n.apps[id].Read(command).Result
+		response := n.apps[id].Read(command)
+		n.oracle.read(id, command, response)
+		n.note("%v answers %v at slot %d", id, command, response.Slot)
+		n.answers[command.Sequence] = response.Result
 	}
 	for _, transfer := range out.Transfers {
 		app := n.apps[id]
@@ -317,9 +427,46 @@ func (n *network) carryOut(id consensus.NodeID, out *consensus.Outbox) {
 		}
 		n.timers[key] = n.schedule(change.After, id, consensus.Input{Kind: consensus.InputTimer, Timer: change.Timer})
 	}
-	if n.checkpointEvery > 0 && len(d.durable) >= n.checkpointEvery && d.pending == 0 {
+	n.oracle.stepped(id, out)
+	if d := n.disks[id]; n.checkpointEvery > 0 && len(d.durable) >= n.checkpointEvery && d.pending == 0 {
 		n.checkpoint(id) // only now has the application what the machine committed
 	}
+}
+
+// persist begins to write the records, and sends what needn't wait for them. It
+// is false if the process crashes meanwhile.
+func (n *network) persist(id consensus.NodeID, out *consensus.Outbox) bool {
+	d := n.disks[id]
+	life := n.lives[id]
+	later := []consensus.Outgoing{}
+	var now []consensus.Outgoing
+	for _, m := range out.Messages {
+		if m.AfterSync {
+			later = append(later, m)
+		} else {
+			now = append(now, m)
+		}
+	}
+	n.transmit(id, now)
+	if len(out.Records)+len(later) == 0 {
+		return true
+	}
+	if n.interrupted(id, afterPersist) {
+		return false
+	}
+	for _, record := range out.Records {
+		n.noteRecord("%v writes %v", id, record)
+	}
+	d.unsynced = append(d.unsynced, out.Records...)
+	d.pending++
+	n.order++
+	e := event{at: n.now.Add(n.sync), order: n.order, to: id, life: life, synced: slices.Clone(out.Records), released: later, epoch: d.epoch}
+	if n.sync == 0 {
+		n.synced(e)
+		return n.lives[id] == life
+	}
+	heap.Push(&n.queue, e)
+	return true
 }
 
 // transmit sends messages, unless the network has other plans.
@@ -334,7 +481,7 @@ func (n *network) transmit(id consensus.NodeID, messages []consensus.Outgoing) {
 			n.schedule(0, id, input)
 			continue
 		}
-		if n.cut(id, m.To) || n.random.Float64() < n.loss {
+		if n.catch != nil && n.catch(id, m.To, m.Message) || n.cut(id, m.To) || n.random.Float64() < n.loss {
 			continue
 		}
 		n.schedule(n.delay(), m.To, input)
@@ -344,16 +491,20 @@ func (n *network) transmit(id consensus.NodeID, messages []consensus.Outgoing) {
 	}
 }
 
-// commit checks the invariants that concern decided commands.
-func (n *network) commit(id consensus.NodeID, c consensus.Committed) {
+// choose checks that a slot has one command.
+func (n *network) choose(id consensus.NodeID, c consensus.Committed) {
 	if before, known := n.chosen[c.Slot]; known && !before.Same(c.Command) {
 		n.t.Fatalf("slot %d was decided as command %d, replica %v commits command %d", c.Slot, before.Sequence, id, c.Command.Sequence)
 	}
 	n.chosen[c.Slot] = c.Command
-	n.oracle.committed(id, c)
+	n.oracle.committed(c)
+}
+
+// commit applies a command, which must not have been applied before.
+func (n *network) commit(id consensus.NodeID, c consensus.Committed) {
+	n.note("%v commits %v to slot %d", id, c.Command, c.Slot)
 	n.apps[id].Apply(c.Slot, c.Command, func(response consensus.Response) { // panics on a gap
-		n.answers[response.Sequence] = response.Result
-		n.oracle.answered = max(n.oracle.answered, c.Slot)
+		n.answer(id, response)
 	})
 	for operation, count := range n.applied[id] {
 		if count > 1 {
@@ -370,6 +521,7 @@ func (n *network) commit(id consensus.NodeID, c consensus.Committed) {
 // same state.
 func (n *network) agree() {
 	n.t.Helper()
+	n.oracle.replayReads()
 	var first consensus.NodeID
 	for _, id := range n.ids {
 		if n.apps[id] == nil || n.dead[id] {
@@ -383,38 +535,4 @@ func (n *network) agree() {
 			n.t.Errorf("replicas %v and %v stand at slots %d and %d, states equal: %v", first, id, a.Slot(), b.Slot(), a.Hash() == b.Hash())
 		}
 	}
-}
-
-func describe(message consensus.Message) string {
-	switch m := message.(type) {
-	case *Propose:
-		return fmt.Sprintf("propose(%d, #%d)", m.Slot, m.Command.Sequence)
-	case *Configure:
-		return fmt.Sprintf("configure(%d from %d: %v %v)", m.Configuration.Number, m.Configuration.First, m.Configuration.Leaders, m.Configuration.Acceptors)
-	case *Confirm:
-		return fmt.Sprintf("confirm(%v, %d)", m.Ballot, m.Round)
-	case *Confirmed:
-		return fmt.Sprintf("confirmed(%v, %d)", m.Ballot, m.Round)
-	case *ReadReady:
-		return fmt.Sprintf("read_ready(%d)", m.Slot)
-	case *Progress:
-		return fmt.Sprintf("progress(%d)", m.SlotOut)
-	case *Decision:
-		return fmt.Sprintf("decision(%d, #%d)", m.Slot, m.Command.Sequence)
-	case *Phase1a:
-		return fmt.Sprintf("phase1a%v", m.Ballot)
-	case *Phase1b:
-		text := fmt.Sprintf("phase1b%v", m.Ballot)
-		for _, p := range m.Accepted {
-			text += fmt.Sprintf(" [%v %d #%d]", p.Ballot, p.Slot, p.Command.Sequence)
-		}
-		return text
-	case *Phase2a:
-		return fmt.Sprintf("phase2a(%v, %d, #%d)", m.Ballot, m.Slot, m.Command.Sequence)
-	case *Phase2b:
-		return fmt.Sprintf("phase2b(%v, %d)", m.Ballot, m.Slot)
-	case *Pong:
-		return fmt.Sprintf("pong%v", m.Ballot)
-	}
-	return message.Label().Kind
 }
