@@ -276,7 +276,7 @@ func TestChaosIsSafeAndEverythingIsAnsweredOnceItEnds(t *testing.T) {
 func TestChaosReachesTheCornersThatItIsFor(t *testing.T) {
 	var sum counters
 	changes, phases := 0, map[string]uint64{}
-	for seed := range uint64(60) {
+	for seed := range uint64(80) {
 		c := chaosRun(t, seed)
 		changes += len(c.oracle.configurations) - 1
 		for key := range c.oracle.used {
@@ -296,7 +296,7 @@ func TestChaosReachesTheCornersThatItIsFor(t *testing.T) {
 		"phase 1 quorums": phases["quorums of phase 1"], "phase 2 quorums": phases["quorums of phase 2"],
 	} {
 		if count < 10 {
-			t.Errorf("only %d %s in 60 runs", count, what)
+			t.Errorf("only %d %s in 80 runs", count, what)
 		}
 	}
 }

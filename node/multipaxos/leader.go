@@ -258,7 +258,7 @@ func (l *leader) tick(now consensus.Time, out *consensus.Outbox) {
 	for i := range l.followers {
 		switch f := &l.followers[i]; {
 		case now.Sub(f.resentAt) < l.options.Resend:
-		case f.slotOut < l.slots.first && l.slots.first > 1:
+		case f.slotOut < l.slots.first && l.slots.first > max(l.configuration.First, 1):
 			f.resentAt = now
 			out.Send(l.replicas[i], &Behind{Floor: l.slots.first})
 		default:

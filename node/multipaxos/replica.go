@@ -114,11 +114,17 @@ func (r *replica) propose(now consensus.Time, out *consensus.Outbox) {
 	}
 }
 
+// hasRoom tells whether the next slot may be proposed for now. Slots before a
+// configuration that is to come are proposed for whatever the pipeline, and
+// filled with no-ops: it comes into force once they are committed.
 func (r *replica) hasRoom() bool {
-	if r.requests.len() == 0 && r.slotIn >= r.latest().First {
+	switch {
+	case r.slotIn >= r.slotOut+r.options.Window:
 		return false
+	case r.slotIn < r.latest().First:
+		return true
 	}
-	return r.slotIn < r.slotOut+r.options.Window && (r.options.Pipeline == 0 || r.proposing < r.options.Pipeline)
+	return r.requests.len() > 0 && (r.options.Pipeline == 0 || r.proposing < r.options.Pipeline)
 }
 
 // nextCommand takes requests for one slot: a batch, if so configured, or a no-op

@@ -16,10 +16,10 @@ const (
 	maxQueuedBytes    = 16 << 20
 )
 
-// connection is the TCP connection that a path's messages go by where no frame
-// can be lost: where no link on the way and on the way back has a loss, nor a
-// rate with a queue of fewer than unboundedQueueFrames. A process dials all its peers when it starts, so that the connection to a peer that
-// lives is established one round trip later, and dials again once it learns
+// connection is the TCP connection that a path's messages go by where links are
+// steady: where none on the way and on the way back has loss or jitter, nor a rate
+// with a queue of fewer than unboundedQueueFrames. A process dials all its peers
+// when it starts, so that the connection to a peer that lives is established one round trip later, and dials again once it learns
 // that its peer was killed. (Over datagrams a connection is open for ever.)
 type connection struct {
 	// epoch tells the path's connections apart.

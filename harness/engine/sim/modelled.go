@@ -57,13 +57,13 @@ func (s *trial) openConnections() {
 	}
 }
 
-// allLossless tells whether no link can lose a frame.
-func (n *network) allLossless() bool {
+// allSteady tells whether all links are steady.
+func (n *network) allSteady() bool {
 	all := make([]int32, len(n.directions))
 	for i := range all {
 		all[i] = int32(i)
 	}
-	return n.lossless(all)
+	return n.steady(all)
 }
 
 // openModelled makes a path's connection and dials.

@@ -121,8 +121,8 @@ type path struct {
 	arrived          int32
 
 	connection
-	// modelled takes the place of connection where frames can be lost; nil if
-	// none can.
+	// modelled takes the place of connection where frames can be lost or delayed
+	// by chance; nil elsewhere.
 	modelled *modelled
 }
 
@@ -151,7 +151,7 @@ func newNetwork(t *topologies.Topology, transport string, seed uint64) (*network
 			n.directions[2*i+reverse] = newDirection(parameters, link.DirectionSeed(seed, i, reverse == 1))
 		}
 	}
-	n.exclusive = !n.tcp || n.allLossless()
+	n.exclusive = !n.tcp || n.allSteady()
 	return n, nil
 }
 
@@ -188,11 +188,12 @@ func (n *network) newPath(from, to *process) (*path, error) {
 	return p, nil
 }
 
-// lossless tells whether no frame can be lost on the directions.
-func (n *network) lossless(directions []int32) bool {
+// steady tells whether each frame on the directions arrives, and none is delayed by
+// chance: then it makes no difference which messages share a segment.
+func (n *network) steady(directions []int32) bool {
 	for _, d := range directions {
 		p := n.routes.topology.Parameters(hop(d))
-		if p.Loss > 0 || p.RateBPS > 0 && p.QueueFrames > 0 && p.QueueFrames < unboundedQueueFrames {
+		if p.Loss > 0 || p.Jitter > 0 || p.RateBPS > 0 && p.QueueFrames > 0 && p.QueueFrames < unboundedQueueFrames {
 			return false
 		}
 	}

@@ -325,7 +325,7 @@ func (s *trial) addPath(from, to *process) *path {
 	switch {
 	case !s.network.tcp:
 		p.open = true
-	case s.network.lossless(p.directions) && s.network.lossless(p.back):
+	case s.network.steady(p.directions) && s.network.steady(p.back):
 		p.dialled = from.startedAt
 		s.dial(p)
 	default:

@@ -18,8 +18,9 @@
 // Over datagrams, a message of which a segment is lost is lost for good. Over
 // TCP, messages of one process to another keep their order, on a connection for
 // each direction, as between real nodes. Where no link of the way and of the way
-// back can lose frames (connection.go says when) they flow as they are sent,
-// without acknowledgements or windows; else package tcp models both.
+// back can lose frames or has jitter (connection.go says when) they flow as they are
+// sent, each in frames of its own, without acknowledgements or windows; else package
+// tcp models all that, and messages that leave together share segments.
 //
 // Storage: with memory nothing survives a kill; with disk every record does;
 // with fsync those whose sync is over. A sync takes Costs.Sync, one runs at a
