@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -196,6 +197,36 @@ func TestATimeoutHasNoSlotAndAFailureHas(t *testing.T) {
 	if len(rows) != 2 || rows[0].Outcome != results.OutcomeFail || rows[0].Slot != 1 || rows[0].Result != "" ||
 		rows[1].Outcome != results.OutcomeTimeout || rows[1].Slot != 0 || rows[1].Index != 0 {
 		t.Errorf("rows %+v, want a failure in slot 1 and a timeout without", rows)
+	}
+}
+
+// A system that answers with garbage must not look like one that answered a read
+// of an absent key.
+func TestAnAnswerThatCannotBeDecodedIsNoFailure(t *testing.T) {
+	for _, c := range []struct {
+		application, kind string
+		raw               []byte
+		want              string
+	}{
+		{"kv", "read", []byte{9, 'x'}, `"\tx"`},
+		{"kv", "read", nil, `""`},
+		{"kv", "remove", []byte{2, 'x'}, `"\x02x"`},
+		{"counter", "increment", []byte{9}, `"\t"`},
+		{"kv", "read", []byte(strings.Repeat("z", 1000)), `"` + strings.Repeat("z", 64) + `"`},
+	} {
+		var rows []results.Row
+		m := start(t, load(func(l *control.Load) {
+			l.Application, l.Mix, l.RateRPS = c.application, map[string]float64{c.kind: 1}, 1
+		}), &rows)
+		var out consensus.Outbox
+		m.Step(0, consensus.Input{Kind: consensus.InputStart}, &out)
+		sent := out.Messages[0].Message.(consensus.Request).Command
+		m.Step(5, consensus.Input{Kind: consensus.InputMessage, Message: consensus.Response{
+			Client: sent.Client, Sequence: sent.Sequence, Slot: 1, Result: c.raw,
+		}}, &out)
+		if len(rows) != 1 || rows[0].Outcome != results.OutcomeOK || rows[0].Result != c.want {
+			t.Errorf("%s %s answered by %q: %+v, want the result %s", c.application, c.kind, c.raw, rows, c.want)
+		}
 	}
 }
 

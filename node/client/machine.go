@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"time"
 
 	"quorumlab/node/application"
@@ -70,10 +71,14 @@ func New(config Config) (*Machine, error) {
 	return m, nil
 }
 
-// Step consumes one input: the start, its timer, or a response.
+// Step consumes one input: the start, its timer, or a response, which may be a
+// pointer to one.
 func (m *Machine) Step(now consensus.Time, input consensus.Input, out *consensus.Outbox) {
 	if input.Kind == consensus.InputMessage {
-		if response, ok := input.Message.(consensus.Response); ok {
+		switch response := input.Message.(type) {
+		case consensus.Response:
+			m.answer(now, &response)
+		case *consensus.Response: // by the simulator, which spares an allocation
 			m.answer(now, response)
 		}
 		return
@@ -143,7 +148,7 @@ func (m *Machine) await(p pending) {
 }
 
 // answer takes a response; only the first to a request counts.
-func (m *Machine) answer(now consensus.Time, response consensus.Response) {
+func (m *Machine) answer(now consensus.Time, response *consensus.Response) {
 	if response.Client != m.id || len(m.outstanding) == 0 {
 		return
 	}
@@ -165,12 +170,27 @@ func (m *Machine) answer(now consensus.Time, response consensus.Response) {
 	row := m.row(p)
 	row.DoneNS = int64(now)
 	row.Slot, row.Index = response.Slot, response.Index
-	row.Outcome = results.OutcomeFail
-	if result, err := m.application.DecodeResult(response.Result); err == nil && result.OK {
-		row.Outcome, row.Result = results.OutcomeOK, result.Value
-	}
+	row.Outcome, row.Result = m.outcome(response.Result)
 	m.config.Record(row)
 	m.shrink()
+}
+
+// maxGarbledRunes is how much of a result that can't be decoded is recorded.
+const maxGarbledRunes = 64
+
+// outcome is what came of an answered request. A result that can't be decoded
+// must not pass as the application's Failure, which a correct system may answer:
+// it is recorded as one that succeeded and returned the bytes, in quotes, which
+// no history explains.
+func (m *Machine) outcome(raw []byte) (outcome, value string) {
+	result, err := m.application.DecodeResult(raw)
+	switch {
+	case err != nil:
+		return results.OutcomeOK, fmt.Sprintf("%.*q", maxGarbledRunes, raw)
+	case !result.OK:
+		return results.OutcomeFail, ""
+	}
+	return results.OutcomeOK, result.Value
 }
 
 // expire gives up what has waited for too long.

@@ -42,6 +42,18 @@ func AppendResult(dst []byte, result Result) []byte {
 	return append(dst, result.Value...)
 }
 
+// bare are the encodings of results without a value, which all share.
+var bare = [...][]byte{Success: {byte(Success)}, Failure: {byte(Failure)}}
+
+// encode is AppendResult to nothing, but without an allocation where there is no
+// value. Nobody may change the bytes.
+func encode(result Result) []byte {
+	if result.Status == ReadSuccess {
+		return AppendResult(nil, result)
+	}
+	return bare[result.Status]
+}
+
 // DecodeResult reads what AppendResult wrote; the error is ErrMalformed.
 func DecodeResult(src []byte) (Result, error) {
 	if len(src) == 0 {

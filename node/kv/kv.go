@@ -117,9 +117,9 @@ func (s *Store) Do(operation Operation) Result {
 func (s *Store) Apply(operation []byte) []byte {
 	decoded, err := DecodeOperation(operation)
 	if err != nil {
-		return AppendResult(nil, Result{Status: Failure})
+		return encode(Result{Status: Failure})
 	}
-	return AppendResult(nil, s.Do(decoded))
+	return encode(s.Do(decoded))
 }
 
 // Hash fingerprints all pairs, whatever the order in which they came.
@@ -145,9 +145,9 @@ func (s *Store) Len() int { return len(s.pairs) }
 func (s *Store) Query(operation []byte) []byte {
 	decoded, err := DecodeOperation(operation)
 	if err != nil || decoded.Kind != Read && decoded.Kind != Nop {
-		return AppendResult(nil, Result{Status: Failure})
+		return encode(Result{Status: Failure})
 	}
-	return AppendResult(nil, s.Do(decoded))
+	return encode(s.Do(decoded))
 }
 
 // AppendSnapshot appends all pairs in ascending order of their keys.

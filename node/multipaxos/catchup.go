@@ -10,18 +10,16 @@ import (
 // catchUp is how a replica that is too far behind gets a snapshot (Paxos Made
 // Moderately Complex, section 4.2, leaves open how).
 type catchUp struct {
-	// needed is the slotOut below which decisions are forgotten.
-	needed uint64
-	asked  consensus.Time
+	asked consensus.Time
 	// whom is the index of the replica to ask next.
 	whom int
 }
 
 // behind asks the other replicas in turn for a snapshot.
-func (r *replica) behind(now consensus.Time, m *Behind, out *consensus.Outbox) {
+func (r *replica) behind(now consensus.Time, from consensus.NodeID, m *Behind, out *consensus.Outbox) {
 	c := &r.catchUp
 	if m.Floor <= r.slotOut {
-		r.reported = 0 // the leader hasn't heard: tell it again
+		r.reportTo(from, out)
 		return
 	}
 	if len(r.replicas) < 2 || c.asked != 0 && now.Sub(c.asked) < r.options.Resend {

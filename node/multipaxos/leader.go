@@ -26,6 +26,8 @@ type leader struct {
 	end    uint64
 	quorum quorum.System
 	ballot Ballot
+	// used is the highest ballot that phase 1 was begun with.
+	used   Ballot
 	active bool
 	// scout is nil unless phase 1 of the ballot runs.
 	scout *scout
@@ -43,9 +45,10 @@ type leader struct {
 	// commanding counts the slots whose commanders await acceptors.
 	commanding int
 	// patience is how long a watched leader may be silent. It doubles whenever
-	// it has run out, so that leaders that are far apart come to rest (Paxos Made
-	// Moderately Complex, section 3).
+	// that was too short, so that leaders that are far apart come to rest (Paxos
+	// Made Moderately Complex, section 3). suspect is whom it ran out for last.
 	patience time.Duration
+	suspect  consensus.NodeID
 	// awaiting is since when acceptors owe this leader a quorum of answers.
 	awaiting consensus.Time
 	reads    confirmation
@@ -76,6 +79,8 @@ type follower struct {
 	// slotOut is the lowest slot that the replica hasn't committed, as far as
 	// it has said.
 	slotOut uint64
+	// moved is when it last said that it is farther than before.
+	moved consensus.Time
 	// resentUpTo is how far decisions were sent again, at resentAt.
 	resentUpTo uint64
 	resentAt   consensus.Time
@@ -107,6 +112,9 @@ func (l *leader) start(now consensus.Time, restarted bool, out *consensus.Outbox
 	first := len(others) == 0 || l.self < others[0]
 	if l.options.Watch && len(others) > 0 && (restarted || !first) {
 		l.startWatching(now, FirstBallot(others[0]), out)
+		if restarted { // any of them may lead by now
+			out.Broadcast(others[1:], &Ping{Configuration: l.configuration.Number})
+		}
 		return
 	}
 	l.spawnScout(now, out)
@@ -140,18 +148,38 @@ func (l *leader) progress(now consensus.Time, from consensus.NodeID, slotOut uin
 		return
 	}
 	f := &l.followers[i]
-	f.slotOut = max(f.slotOut, slotOut)
-	least, most := f.slotOut, f.slotOut
-	for _, other := range l.followers {
-		least, most = min(least, other.slotOut), max(most, other.slotOut)
+	if slotOut > f.slotOut {
+		f.slotOut, f.moved = slotOut, now
 	}
-	if most > l.options.Retain {
-		least = max(least, most-l.options.Retain)
+	least, kept := l.reached(len(l.followers)), l.reached(l.keepers())
+	if kept > l.options.Retain {
+		least = max(least, kept-l.options.Retain)
 	}
 	l.raiseFloor(least)
 	if slotOut >= l.slots.first && now.Sub(f.resentAt) < l.options.Resend { // it is catching up: go on at once
 		l.resendDecisions(now, i, out)
 	}
+}
+
+// keepers is how many replicas must have committed a slot, for good, before it may
+// be forgotten however far behind the others are: so many that one of them
+// survives if a minority dies. Of two replicas it is one, or a dead one would make
+// the rest remember for ever.
+func (l *leader) keepers() int {
+	if len(l.followers) == 2 {
+		return 1
+	}
+	return quorum.Majority(len(l.followers))
+}
+
+// reached is the highest slotOut that so many replicas have reached.
+func (l *leader) reached(count int) uint64 {
+	slots := make([]uint64, 0, 8)
+	for _, f := range l.followers {
+		slots = append(slots, f.slotOut)
+	}
+	slices.Sort(slots)
+	return slots[len(slots)-count]
 }
 
 func (l *leader) raiseFloor(floor uint64) {
@@ -258,7 +286,14 @@ func (l *leader) tick(now consensus.Time, out *consensus.Outbox) {
 	for i := range l.followers {
 		switch f := &l.followers[i]; {
 		case now.Sub(f.resentAt) < l.options.Resend:
-		case f.slotOut < l.slots.first && l.slots.first > max(l.configuration.First, 1):
+		case f.slotOut < l.slots.first:
+			// It may be on its way through an earlier configuration.
+			if f.moved == 0 {
+				f.moved = now
+			}
+			if now.Sub(f.moved) < 2*l.options.Resend || l.reached(1) < l.slots.first {
+				continue
+			}
 			f.resentAt = now
 			out.Send(l.replicas[i], &Behind{Floor: l.slots.first})
 		default:
@@ -308,5 +343,5 @@ func (l *leader) event(kind string, slot uint64) consensus.Event {
 // checkpoint persists what the leader must not forget: its ballot, which it may
 // have used, and the end of its configuration.
 func (l *leader) checkpoint(out *consensus.Outbox) {
-	out.Persist(&Phase1a{Configuration: l.configuration.Number, Ballot: l.ballot})
+	out.Persist(&Phase1a{Configuration: l.configuration.Number, Ballot: l.used})
 }

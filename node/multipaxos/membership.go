@@ -146,13 +146,15 @@ func (l *leader) endBefore(c Configuration) {
 // retire ends the leaders whose configurations are over, and tells their
 // acceptors.
 func (m *Machine) retire(out *consensus.Outbox) {
-	for _, l := range m.leaders {
+	over := -1
+	for i, l := range m.leaders {
 		if l.retired() {
-			message := &Retire{Configuration: l.configuration.Number}
-			out.Broadcast(l.configuration.Acceptors, message)
-			m.retireUpTo(message, out)
-			return
+			out.Broadcast(l.configuration.Acceptors, &Retire{Configuration: l.configuration.Number})
+			over = i
 		}
+	}
+	if over >= 0 {
+		m.retireUpTo(&Retire{Configuration: m.leaders[over].configuration.Number}, out)
 	}
 }
 

@@ -178,6 +178,7 @@ func (m *Machine) receive(now consensus.Time, from consensus.NodeID, message con
 		m.retire(out)
 	case *Configure:
 		m.configure(now, message.Configuration, out)
+		m.retire(out)
 		out.SendAfterSync(from, &Configured{Number: message.Configuration.Number})
 	default:
 		if !m.receiveAsLeader(now, from, message, out) && !m.receiveAsReplica(now, from, message, out) {
@@ -229,11 +230,11 @@ func (m *Machine) receiveAsReplica(now consensus.Time, from consensus.NodeID, me
 	}
 	switch message := message.(type) {
 	case *Decision:
-		m.replica.decision(now, message, out)
+		m.replica.decision(now, from, message, out)
 	case *Configured:
 		m.replica.configured(from, message)
 	case *Behind:
-		m.replica.behind(now, message, out)
+		m.replica.behind(now, from, message, out)
 	case *Fetch:
 		m.replica.fetch(from, message, out)
 	case *ReadReady:

@@ -42,7 +42,7 @@ var mutants = []mutant{
 	// Leaders.
 	{"ballot not persisted", "phases.go", []edit{{"\tout.Persist(message)\n", ""}}, here, chaosTests},
 	{"phase1a before its ballot is durable", "phases.go", []edit{{"out.SendAfterSync(id, message)", "out.Send(id, message)"}}, here, chaosTests},
-	{"checkpoint forgets the ballot", "leader.go", []edit{{"out.Persist(&Phase1a{Configuration: l.configuration.Number, Ballot: l.ballot})", ""}}, here, chaosTests},
+	{"checkpoint forgets the ballot", "leader.go", []edit{{"out.Persist(&Phase1a{Configuration: l.configuration.Number, Ballot: l.used})", ""}}, here, chaosTests},
 	{"new leader prefers its own value", "leader.go", []edit{{"p != nil && p.stage != decided {\n\t\t\tp.stage", "p != nil && p.stage == unknown {\n\t\t\tp.stage"}}, here, chaosTests},
 	{"value not of the highest ballot", "phases.go", []edit{{"!ok || pvalue.Ballot.Above(best.Ballot)", "!ok || best.Ballot.Above(pvalue.Ballot)"}}, here, "TestANewLeaderPrefers"},
 	{"floor of the acceptors ignored", "leader.go", []edit{{"l.raiseFloor(s.floor)\n\tfor slot, pvalue", "for slot, pvalue"}}, here, "TestALeaderLearnsFromAcceptors"},
@@ -81,6 +81,6 @@ var mutants = []mutant{
 	// Reads.
 	{"read confirmed without a quorum", "reads.go", []edit{{"i < 0 || !r.answers.Add(i) {", "i < 0 || !r.answers.Add(i) && r.answers.Has(-1) {"}}, here, chaosTests},
 	{"read ignores inherited slots", "leader.go", []edit{{"p.stage, p.command = proposed, pvalue.Command\n\t\t\tl.highest = max(l.highest, slot)", "p.stage, p.command = proposed, pvalue.Command"}}, here, "TestScenarios|TestARead"},
-	{"read answered before its slots", "reads.go", []edit{{"reading.ready[0].slot < r.slotOut {", "reading.ready[0].slot < r.slotOut+2 {"}}, here, chaosTests},
-	{"read answered by an old configuration", "reads.go", []edit{{"first.configuration != r.latest().Number {", "first.configuration > r.latest().Number {"}}, here, "TestScenarios"},
+	{"read answered before its slots", "reads.go", []edit{{"if ready.slot >= r.slotOut {", "if ready.slot >= r.slotOut+2 {"}}, here, chaosTests},
+	{"read answered by an old configuration", "reads.go", []edit{{"if ready.configuration != r.latest().Number {", "if ready.configuration > r.latest().Number {"}}, here, "TestScenarios"},
 }

@@ -37,6 +37,7 @@ func (l *leader) spawnScout(now consensus.Time, out *consensus.Outbox) {
 	l.awaiting = now
 	l.counters.ballots++
 	out.Trace(l.event("scout", 0))
+	l.used = l.ballot
 	message := l.phase1aFrom(l.slots.first)
 	out.Persist(message)
 	asked := l.choose(l.quorum.Phase1())
@@ -79,7 +80,7 @@ func (s *scout) resend(now consensus.Time, l *leader, out *consensus.Outbox) {
 	s.since = now
 	for i, id := range l.configuration.Acceptors {
 		if !s.answers.Has(i) {
-			out.Send(id, l.phase1aFrom(s.next[i]))
+			out.SendAfterSync(id, l.phase1aFrom(s.next[i]))
 		}
 	}
 }

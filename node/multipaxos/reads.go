@@ -103,7 +103,8 @@ type reading struct {
 }
 
 type readyReads struct {
-	slot uint64
+	slot  uint64
+	since consensus.Time
 	// configuration is whose leaders were asked.
 	configuration uint64
 	commands      []consensus.Command
@@ -136,12 +137,9 @@ func (r *replica) readReady(now consensus.Time, m *ReadReady, out *consensus.Out
 	if len(reading.asked) == 0 || m.ID != reading.id {
 		return
 	}
-	reading.ready = append(reading.ready, readyReads{slot: m.Slot, configuration: m.Configuration, commands: reading.asked})
+	reading.ready = append(reading.ready, readyReads{since: now, slot: m.Slot, configuration: m.Configuration, commands: reading.asked})
 	reading.asked = nil
 	r.answerReads(now, out)
-	if len(reading.waiting) > 0 && len(reading.asked) == 0 {
-		r.askLeaders(now, out)
-	}
 }
 
 // answerReads answers the reads whose slots are committed. If these hold a
@@ -149,26 +147,43 @@ func (r *replica) readReady(now consensus.Time, m *ReadReady, out *consensus.Out
 // later slots may have been decided without them: the new leaders are asked.
 func (r *replica) answerReads(now consensus.Time, out *consensus.Outbox) {
 	reading := &r.reading
-	for len(reading.ready) > 0 && reading.ready[0].slot < r.slotOut {
-		first := reading.ready[0]
-		reading.ready = reading.ready[1:]
-		if first.configuration != r.latest().Number {
-			reading.waiting = append(reading.waiting, first.commands...)
-			if len(reading.asked) == 0 {
-				r.askLeaders(now, out)
-			}
-			continue
+	answered := func(ready readyReads) bool {
+		if ready.slot >= r.slotOut {
+			return false
 		}
-		for _, command := range first.commands {
+		if ready.configuration != r.latest().Number {
+			reading.waiting = append(reading.waiting, ready.commands...)
+			return true
+		}
+		for _, command := range ready.commands {
 			r.counters.reads++
 			out.Read(command)
 		}
+		return true
 	}
+	reading.ready = slices.DeleteFunc(reading.ready, answered)
+	if len(reading.waiting) > 0 && len(reading.asked) == 0 {
+		r.askLeaders(now, out)
+	}
+}
+
+// readsAwait is the highest slot that reads have waited for in vain for long.
+func (r *replica) readsAwait(now consensus.Time) (slot uint64) {
+	for _, ready := range r.reading.ready {
+		if now.Sub(ready.since) >= 2*r.options.Resend {
+			slot = max(slot, ready.slot)
+		}
+	}
+	return slot
 }
 
 func (r *replica) tickReads(now consensus.Time, out *consensus.Outbox) {
 	reading := &r.reading
 	reading.waiting = slices.DeleteFunc(reading.waiting, r.decided.has)
+	for i := range reading.ready {
+		reading.ready[i].commands = slices.DeleteFunc(reading.ready[i].commands, r.decided.has)
+	}
+	reading.ready = slices.DeleteFunc(reading.ready, func(ready readyReads) bool { return len(ready.commands) == 0 })
 	if len(reading.asked) > 0 && now.Sub(reading.since) >= r.options.Resend {
 		r.resendRead(now, out)
 	}

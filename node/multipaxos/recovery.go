@@ -32,7 +32,7 @@ func (m *Machine) recover(now consensus.Time, record consensus.Message) {
 	switch record := record.(type) {
 	case *Phase1a:
 		if l := m.leaderOf(record.Configuration); l != nil && record.Ballot.Leader == m.self && !l.ballot.Above(record.Ballot) {
-			l.ballot = record.Ballot.After(m.self)
+			l.used, l.ballot = record.Ballot, record.Ballot.After(m.self)
 		}
 		if m.accepts && record.Configuration >= m.over {
 			m.acceptorOf(m.self, record.Configuration, &discarded).adopt(record)

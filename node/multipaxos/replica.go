@@ -127,6 +127,10 @@ func (r *replica) hasRoom() bool {
 	return r.requests.len() > 0 && (r.options.Pipeline == 0 || r.proposing < r.options.Pipeline)
 }
 
+// maxBatchBytes is the size from which a batch takes no more commands: a message
+// must not become larger than a frame.
+const maxBatchBytes = 1 << 20
+
 // nextCommand takes requests for one slot: a batch, if so configured, or a no-op
 // where a new configuration is to come into force. It is false if there is
 // nothing to propose yet.
@@ -135,6 +139,7 @@ func (r *replica) nextCommand(now consensus.Time, out *consensus.Outbox) (consen
 	size := r.options.Batch.Size
 	switch n := r.requests.len(); {
 	case n == 0:
+		r.hold = 0
 		return consensus.Command{}, r.slotIn < r.latest().First
 	case n >= size || r.options.Batch.Delay == 0 || r.slotIn < r.latest().First:
 	case r.hold == 0:
@@ -149,8 +154,10 @@ func (r *replica) nextCommand(now consensus.Time, out *consensus.Outbox) (consen
 		return r.requests.pop(), true
 	}
 	var batch []consensus.Command
-	for r.requests.len() > 0 && len(batch) < size {
-		batch = append(batch, r.requests.pop())
+	for bytes := 0; r.requests.len() > 0 && len(batch) < size && bytes < maxBatchBytes; {
+		command := r.requests.pop()
+		bytes += len(command.Operation)
+		batch = append(batch, command)
 		r.dropDecided()
 	}
 	if len(batch) == 1 {
@@ -194,12 +201,12 @@ func (r *replica) sendPropose(now consensus.Time, slot uint64, s *slotState, out
 	out.Broadcast(configuration.Leaders, &Propose{Configuration: configuration.Number, Slot: slot, Command: s.proposal})
 }
 
-func (r *replica) decision(now consensus.Time, m *Decision, out *consensus.Outbox) {
+func (r *replica) decision(now consensus.Time, from consensus.NodeID, m *Decision, out *consensus.Outbox) {
 	s := r.slots.reach(m.Slot)
 	if s == nil || s.decision != nil {
 		r.counters.duplicates++
 		if m.Slot < r.slotOut {
-			r.reported = 0 // the leader hasn't heard: tell it again
+			r.reportTo(from, out)
 		}
 		return
 	}
@@ -272,6 +279,15 @@ func (r *replica) report(out *consensus.Outbox) {
 	r.reported = r.slotOut
 }
 
+// reportTo tells a leader again that hasn't heard, also one of a configuration
+// that the replica has done with.
+func (r *replica) reportTo(leader consensus.NodeID, out *consensus.Outbox) {
+	r.reported = 0
+	if !contains(r.concerned(), leader) {
+		out.SendAfterSync(leader, &Progress{SlotOut: r.slotOut})
+	}
+}
+
 func (r *replica) timer(now consensus.Time, timer consensus.Timer, out *consensus.Outbox) {
 	switch timer.Kind {
 	case timerTick:
@@ -304,10 +320,11 @@ func (r *replica) tick(now consensus.Time, out *consensus.Outbox) {
 }
 
 // fillGap proposes no-ops for slots that nobody seems to propose for while
-// later ones are decided: their proposer may be dead (Paxos Made Simple,
-// section 3). A slot that was decided after all comes back as such.
+// later ones are decided, or reads wait for them: their proposer may be dead
+// (Paxos Made Simple, section 3). A slot that was decided after all comes back as such.
 func (r *replica) fillGap(now consensus.Time, out *consensus.Outbox) {
-	if r.waiting == 0 {
+	last := max(r.highest, r.readsAwait(now))
+	if last < r.slotOut {
 		r.stuckAt = 0
 		return
 	}
@@ -315,7 +332,7 @@ func (r *replica) fillGap(now consensus.Time, out *consensus.Outbox) {
 		r.stuckAt = r.slotOut
 		return
 	}
-	for slot := r.slotOut; slot < r.highest && slot < r.slotOut+r.options.Window; slot++ {
+	for slot := r.slotOut; slot <= last && slot < r.slotOut+r.options.Window; slot++ {
 		if s := r.slots.at(slot); s == nil || !s.proposed && s.decision == nil {
 			r.counters.noops++
 			r.proposeAt(now, slot, consensus.Command{}, out)

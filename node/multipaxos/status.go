@@ -34,7 +34,9 @@ func (m *Machine) Status() consensus.Status {
 	if m.leads {
 		for _, l := range m.leaders {
 			status.Leading = status.Leading || l.active && l.end == 0
-			status.Configuration = max(status.Configuration, l.configuration.Number)
+			if m.replica == nil && l.reached(1) >= l.configuration.First {
+				status.Configuration = max(status.Configuration, l.configuration.Number)
+			}
 		}
 		status.Counters["leader.ballots"] = c.ballots
 		status.Counters["leader.adopted"] = c.adopted

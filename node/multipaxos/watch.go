@@ -39,7 +39,7 @@ func (l *leader) look(now consensus.Time, out *consensus.Outbox) {
 		return
 	}
 	if now.Sub(l.watch.heard) >= l.patience {
-		l.patience = min(2*l.patience, maxPatience)
+		l.suspect = watched.Leader
 		out.Trace(consensus.Event{Role: RoleLeader, Label: watched.label("silent", 0)})
 		if !l.ballot.Above(watched) {
 			l.ballot = watched.After(l.self)
@@ -59,8 +59,13 @@ func (l *leader) ping(now consensus.Time, from consensus.NodeID, out *consensus.
 // a higher ballot has lost its own: then its owner is the one to watch. If that
 // is this leader itself, from before a restart, each would wait for the other.
 func (l *leader) pong(now consensus.Time, from consensus.NodeID, m *Pong, out *consensus.Outbox) {
+	if from == l.suspect && !m.Stalled { // it was only far away
+		l.suspect = 0
+		l.patience = min(2*l.patience, maxPatience)
+	}
 	watched := l.watch.ballot
-	if watched.IsBottom() || from != watched.Leader {
+	owner := m.Ballot.Leader == from && m.Ballot.Above(watched)
+	if watched.IsBottom() || from != watched.Leader && !owner {
 		return
 	}
 	if !m.Stalled {
