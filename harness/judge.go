@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,15 +23,16 @@ import (
 const checkTimeout = time.Minute
 
 // judge derives the verdict from what stands in the trial's folder and from
-// where the live nodes stood at the end.
-func (t *trial) judge(statuses map[string]control.Status) error {
+// where the live nodes stood at the end. The error is the context's cause if that
+// ended before the history was checked.
+func (t *trial) judge(ctx context.Context, statuses map[string]control.Status) error {
 	t.note(statuses)
 	if t.verdict.MeasureEndNS > 0 {
 		if err := t.judgeRequests(); err != nil {
 			return err
 		}
 	}
-	if err := t.judgeHistory(); err != nil {
+	if err := t.judgeHistory(ctx); err != nil {
 		return fmt.Errorf("checking the history: %w", err)
 	}
 	if err := t.judgeAgreement(statuses); err != nil {
@@ -107,24 +109,46 @@ func (t *trial) judgeRequests() error {
 	}
 	t.verdict.ClientLimited = float64(late) > clientLateShare*float64(counted)
 	// Leaders that duel may stall for good: that is a result, not a failure.
-	if answered == 0 && t.verdict.Counters["leader.preempted"] == 0 {
-		t.void(results.VoidReason{Code: voidUnanswered, Mend: mendLookAtEvents, Text: fmt.Sprintf(
-			"none of the %d requests of the measured phase was answered", counted)})
+	if counted == 0 || answered == 0 && t.verdict.Counters["leader.preempted"] == 0 {
+		t.void(t.unanswered(counted))
 	}
 	return nil
+}
+
+// unanswered says that there is no answer to measure, of so many requests, and
+// what is most likely to mend that.
+func (t *trial) unanswered(requests int) results.VoidReason {
+	reason := results.VoidReason{Code: voidUnanswered, Mend: mendLookAtEvents, Text: fmt.Sprintf(
+		"none of the %d requests of the measured phase was answered", requests)}
+	length, planned := time.Duration(t.verdict.MeasureEndNS-t.verdict.MeasureStartNS), time.Duration(t.spec.Phases.Measure)
+	timeout, predicted := time.Duration(t.spec.Workload.Timeout), time.Duration(t.verdict.PredictedNS)
+	switch {
+	case requests == 0 && length < planned:
+		reason.Text = fmt.Sprintf("no request fell due in the %v of the measured phase before the last of the %d answers that ended it",
+			length, t.spec.Stop.Requests)
+		reason.Mend = mendStopLater
+	case requests == 0:
+		reason.Text, reason.Mend = "no request fell due in the measured phase", mendMoreLoad
+	case timeout <= predicted:
+		reason.Text += fmt.Sprintf(": workload.timeout is %v, and the topology alone makes an answer take %v", timeout, predicted)
+		reason.Mend = mendRaiseTimeout
+	}
+	return reason
 }
 
 // judgeHistory checks that the requests' answers are those of one store that
 // carries them out one after the other. A history with gaps can't be judged:
 // what an unrecorded request wrote would look as if it came from nowhere.
-func (t *trial) judgeHistory() error {
+func (t *trial) judgeHistory(ctx context.Context) error {
 	if t.gaps != "" {
 		t.verdict.History.Reason = "not checked: " + t.gaps
 		return nil
 	}
-	found, err := check.Linearizable(t.folder.Requests(t.planned.Trial), check.Options{
-		Application: t.cluster.Application, Timeout: checkTimeout,
-	})
+	options := check.Options{Application: t.cluster.Application, Timeout: checkTimeout}
+	if t.folder.Manifest().Simulated {
+		options.Label = results.LabelSimulated
+	}
+	found, err := check.Linearizable(ctx, t.folder.Requests(t.planned.Trial), options)
 	if err != nil {
 		return err
 	}
@@ -157,16 +181,20 @@ func (t *trial) judgeAgreement(statuses map[string]control.Status) error {
 	case results.FindingViolation:
 		t.void(results.VoidReason{Code: voidAgreement, Mend: mendReport, Text: reason})
 	case results.FindingUnknown:
-		t.void(results.VoidReason{Code: voidNoStates, Mend: mendReadLog, Text: "whether the replicas agree is unknown: " + reason})
+		t.void(results.VoidReason{Code: voidNoStates, Mend: mendKeepTwo, Text: "whether the replicas agree is unknown: " + reason})
 	}
 	return nil
 }
 
-// replicas are the live replicas at the end and, with those, the dead ones as
-// far as they reported what they had decided. One that was started again may
-// have reported a slot twice; if it says two things, it counts as two replicas.
+// replicas are the live replicas at the end and, with those, the dead ones with
+// what they reported to have decided, be that nothing. One that was started again
+// may have reported a slot twice; if it says two things, it counts as two
+// replicas.
 func (t *trial) replicas(statuses map[string]control.Status) ([]check.Replica, error) {
 	known := map[string]*check.Replica{}
+	for _, name := range t.learners() {
+		known[name] = &check.Replica{Name: name, Prefixes: map[uint64]string{}}
+	}
 	for name, s := range statuses {
 		if s.Learner {
 			known[name] = &check.Replica{Name: name, Slot: s.Slot, StateHash: s.StateHash, Prefixes: map[uint64]string{}, Live: true}
@@ -192,6 +220,24 @@ func (t *trial) replicas(statuses map[string]control.Status) ([]check.Replica, e
 		replicas = append(replicas, *known[name])
 	}
 	return replicas, err
+}
+
+// learners names the processes that commit commands: those that clients talk to,
+// but for spares, which may never be called on.
+func (t *trial) learners() []string {
+	protocol, ok := consensus.Lookup(t.cluster.Protocol)
+	if !ok {
+		panic("harness: a trial of a protocol that isn't registered: " + t.cluster.Protocol)
+	}
+	var names []string
+	for _, role := range protocol.Roles {
+		for _, node := range t.cluster.Nodes {
+			if role.Serves && node.Has(role.Name) && !node.Spare {
+				names = append(names, node.Name)
+			}
+		}
+	}
+	return names
 }
 
 // eventLine is a line of a trial's events.

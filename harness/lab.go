@@ -70,7 +70,7 @@ func (t *labTrial) run(ctx context.Context) (results.Verdict, error) {
 		{"load", t.load},
 		{"draining", t.drain},
 		{"collecting", t.collect},
-		{"checking", func(context.Context) error { return t.judge(t.statuses) }},
+		{"checking", func(ctx context.Context) error { return t.judge(ctx, t.statuses) }},
 		{"tidying up", t.tidy},
 	}
 	for _, step := range steps {

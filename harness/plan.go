@@ -1,11 +1,14 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"quorumlab/harness/engine"
 	"quorumlab/harness/engine/sim"
 	"quorumlab/harness/experiment"
 	"quorumlab/harness/report"
@@ -30,27 +33,33 @@ func describeTrial(planned experiment.Trial) string {
 // planLines say what is about to run, where and why there, and what it will
 // cost.
 func planLines(source *experiment.Source, plan []experiment.Trial, manifest results.Manifest, dir string) []string {
-	lines := []string{fmt.Sprintf("%s, on %s with %s links", cost(source, plan, manifest.Simulated), manifest.Engine, manifest.Links)}
-	if source.Spec.Engine != manifest.Engine && manifest.Simulated {
-		lines = append(lines, fmt.Sprintf("engine %s, because %s", manifest.Engine, manifest.EngineReason))
-	}
+	lines := []string{fmt.Sprintf("%s, on %s with %s links", cost(source, plan, manifest.Engine), manifest.Engine, manifest.Links)}
+	lines = append(lines, because(source, manifest.Engine, manifest.EngineReason)...)
 	return append(lines, "results go to "+dir)
+}
+
+// because says why a run is simulated that needn't be.
+func because(source *experiment.Source, engine, reason string) []string {
+	if source.Spec.Engine == engine || engine != sim.Name {
+		return nil
+	}
+	return []string{fmt.Sprintf("engine %s, because %s", engine, reason)}
 }
 
 // cost says how much there is to do; for a simulation in virtual time, as
 // nobody knows how fast that passes.
-func cost(source *experiment.Source, plan []experiment.Trial, simulated bool) string {
-	estimate := source.Estimate()
+func cost(source *experiment.Source, plan []experiment.Trial, engine string) string {
+	estimate := source.EstimateOn(engine)
 	trials := fmt.Sprintf("%s of %s", count(len(plan), "trial"), count(len(source.Points), "point"))
 	disk := fmt.Sprintf("%.1f MB of disk", max(float64(estimate.DiskBytes)/1e6, 0.1))
-	if !simulated {
+	if engine != sim.Name {
 		return fmt.Sprintf("%s: %s, about %v and %s", source.Spec.Name, trials, estimate.Time.Round(time.Second), disk)
 	}
-	var virtual time.Duration
-	for _, planned := range plan {
-		virtual += time.Duration(planned.Point.Spec.Phases.Warmup + planned.Point.Spec.Phases.Measure)
+	virtual := estimate.Virtual.Round(time.Millisecond).String()
+	if slices.ContainsFunc(source.Points, func(p experiment.Point) bool { return p.Spec.Stop.Leader }) {
+		virtual = "at most " + virtual
 	}
-	return fmt.Sprintf("%s: %s, %s: %v of virtual time and about %s", source.Spec.Name, trials, results.LabelSimulated, virtual, disk)
+	return fmt.Sprintf("%s: %s, %s: %s of virtual time and about %s", source.Spec.Name, trials, results.LabelSimulated, virtual, disk)
 }
 
 // count puts a noun after a number.
@@ -61,12 +70,27 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// PlanLines describe what Run would do, without doing it.
-func PlanLines(source *experiment.Source) []string {
+// PlanLines describe what Run would do, without doing it: on the engine that it
+// would choose. The error wraps ErrUnavailable if no engine works, or is the
+// context's cause.
+func PlanLines(ctx context.Context, source *experiment.Source) ([]string, error) {
+	return planWith(ctx, engine.Lookup, source)
+}
+
+// planWith is PlanLines among these engines.
+func planWith(ctx context.Context, find lookup, source *experiment.Source) ([]string, error) {
+	name, reason := source.Spec.Engine, ""
+	if name == experiment.EngineAuto {
+		chosen, why, err := chooseEngine(ctx, find, name)
+		if err != nil {
+			return nil, err
+		}
+		name, reason = chosen.Name(), why
+	}
 	plan := source.Plan()
-	lines := []string{cost(source, plan, source.Spec.Engine == sim.Name)}
+	lines := append([]string{cost(source, plan, name) + ", on " + name}, because(source, name, reason)...)
 	for _, planned := range plan {
 		lines = append(lines, fmt.Sprintf("trial %d: %s, seed %d", planned.Number, describeTrial(planned), planned.Seed))
 	}
-	return lines
+	return lines, nil
 }

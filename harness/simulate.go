@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -118,11 +119,20 @@ type simulatedTrial struct {
 	actions   []engine.Action
 }
 
-// run simulates the trial, writes all of it but the verdict, and judges it.
-func (t *simulatedTrial) run(ctx context.Context) error {
+// run simulates the trial, writes all of it but the verdict, and judges it. Of a
+// trial that the context ends nothing remains: it can be made again, bit for bit.
+func (t *simulatedTrial) run(ctx context.Context) (err error) {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err := t.create(); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = errors.Join(err, os.RemoveAll(t.folder.TrialDir(t.planned.Trial)))
+		}
+	}()
 	simulated, err := t.simulate(ctx)
 	if err != nil {
 		return err
@@ -138,7 +148,7 @@ func (t *simulatedTrial) run(ctx context.Context) error {
 		return err
 	}
 	t.conclude(simulated)
-	return t.judge(simulated.Statuses)
+	return t.judge(ctx, simulated.Statuses)
 }
 
 // simulate records requests and events as they come.
@@ -192,39 +202,29 @@ func (t *simulatedTrial) leaderTimeout() time.Duration {
 	return leaderTimeout
 }
 
-// measured notes which requests count, or when the processes agreed on a leader.
+// measured notes which requests count, or when exactly one process led.
 func (t *simulatedTrial) measured(simulated *engine.Simulated, recorder *recorder) {
 	if t.spec.Stop.Leader {
-		if leading(simulated.Statuses) == 1 {
-			after := int64(simulated.Elapsed)
+		if after := int64(simulated.LedAfter); after >= 0 {
 			t.verdict.LedAfterNS = &after
 			return
 		}
 		t.void(results.VoidReason{Code: voidNoLeader, Mend: mendLookAtEvents, Text: fmt.Sprintf(
-			"the processes agreed on no leader within %v", t.loadTime())})
+			"no process led within %v", t.loadTime())})
 		return
 	}
 	t.measureFrom(int64(simulated.LoadStart))
-	if recorder.limitNS == 0 || recorder.limitNS >= t.verdict.MeasureEndNS {
-		return
-	}
-	if recorder.limitNS < t.verdict.MeasureStartNS {
+	switch last := recorder.limitNS; {
+	case last == 0 || last >= t.verdict.MeasureEndNS:
+	case last <= t.verdict.MeasureStartNS:
 		t.void(results.VoidReason{Code: voidStopped, Mend: mendStopLater, Text: fmt.Sprintf(
 			"%d requests were answered before the measured phase began", recorder.limit)})
-		return
+		t.verdict.MeasureStartNS, t.verdict.MeasureEndNS = 0, 0
+	default:
+		// The last answer doesn't count: it is there because the phase ends with it,
+		// and would make few requests look like more a second.
+		t.verdict.MeasureEndNS = last
 	}
-	t.verdict.MeasureEndNS = recorder.limitNS + 1 // the last answer counts
-}
-
-// leading counts the processes that lead.
-func leading(statuses map[string]control.Status) int {
-	n := 0
-	for _, s := range statuses {
-		if s.Leading {
-			n++
-		}
-	}
-	return n
 }
 
 // conclude notes what the simulation tells of itself.

@@ -52,7 +52,10 @@ const (
 	mendReadLog      = "Read that node's log in the run folder."
 	mendReport       = "This is a safety violation: keep the run folder and report it with its seed."
 	mendFewerPending = "Run fewer requests, or more keys, so that the search for an order is smaller."
+	mendKeepTwo      = "Let two replicas live to the end, or have each decide 1,000 slots before it dies."
 	mendStopLater    = "Raise stop.requests, or shorten phases.warmup."
+	mendMoreLoad     = "Lengthen phases.measure, or raise workload.rate."
+	mendRaiseTimeout = "Raise workload.timeout above the predicted latency."
 	mendLookAtEvents = "Read events.jsonl.gz in the trial's folder: it says which ballots were tried."
 )
 

@@ -47,7 +47,8 @@ type Row struct {
 	// Client is the client's name, such as "client1".
 	Client   string
 	Sequence uint64
-	// Operation is nop, create, update, read or remove.
+	// Operation is one of the application's: nop, create, update, read or remove
+	// (kv), nop, increment, decrement or read (counter).
 	Operation string
 	// Key is what it was about; meaningless for a nop.
 	Key uint64
@@ -57,7 +58,8 @@ type Row struct {
 	// network, DoneNS when its first answer came (0 for a timeout).
 	IntendedNS, SentNS, DoneNS int64
 	Outcome                    string
-	// Result is what a successful operation returned, if anything.
+	// Result is what a successful operation returned, if anything; if that can't be
+	// decoded, its bytes in quotes, up to 64 characters of them.
 	Result string
 	// Slot and Index say where the log had the operation applied, as
 	// consensus.Response does; both are 0 for a timeout.
@@ -149,8 +151,11 @@ type Verdict struct {
 	Reasons []VoidReason `json:"reasons,omitempty"`
 	// PredictedNS is the latency that the topology predicts.
 	PredictedNS int64 `json:"predicted_ns"`
-	// MeasureStartNS and MeasureEndNS bound the intended times that count; both
-	// are 0 if there was no load.
+	// MeasureStartNS and MeasureEndNS bound the intended times that count: from the
+	// first, before the second. Both are 0 if there was no load, or if that ended
+	// before the measured phase. Where a number of answers ended the phase, its end
+	// is the last answer, which doesn't count: a phase that was made to end with an
+	// answer has one more than its length explains.
 	MeasureStartNS int64 `json:"measure_start_ns"`
 	MeasureEndNS   int64 `json:"measure_end_ns"`
 	// OfferedRPS is the declared rate of all clients.
@@ -166,8 +171,8 @@ type Verdict struct {
 	Counters map[string]uint64 `json:"counters,omitempty"`
 	// ClientLimited is true if the client fell behind its own schedule.
 	ClientLimited bool `json:"client_limited"`
-	// LedAfterNS is how long after their start the live processes first agreed on
-	// a leader; only trials that end then have it.
+	// LedAfterNS is how long after the processes' start exactly one live process
+	// led; only trials that end then have it.
 	LedAfterNS *int64 `json:"led_after_ns,omitempty"`
 	// Simulation is there if the trial was simulated.
 	Simulation *Simulation `json:"simulation,omitempty"`

@@ -1,5 +1,5 @@
-// Command bench measures replicated systems on emulated networks: it runs
-// experiment files, reports what it measured, and says how sure it is.
+// Command bench measures replicated systems on emulated or simulated networks: it
+// runs experiment files, reports what it measured, and says how sure it is.
 package main
 
 import (
@@ -102,10 +102,12 @@ func statusOf(err error, stderr io.Writer) int {
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure replicated systems on emulated networks",
+		Short: "Measure replicated systems on emulated or simulated networks",
 		Long: `bench runs experiments on consensus protocols: it builds an emulated network,
-launches the nodes, drives the load, and reports latency and throughput with
-95% confidence intervals. What was not proved to be as declared is void.`,
+launches the nodes and drives the load, or simulates all that in virtual time,
+and reports latency and throughput with 95% confidence intervals. It checks what
+clients and replicas saw. What was not proved to be as declared is void; what
+was simulated says so.`,
 		Example: `  bench run experiments/quickstart.yaml
   bench run experiments/quickstart.yaml --set workload.rate=50/s --repeat 3
   bench init > my.yaml

@@ -71,7 +71,7 @@ network namespaces, the engine auto simulates the experiment in virtual time, an
 says so.
 
 Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
-4 a safety violation was found; 130 interrupted.`,
+4 a safety violation was found, whatever else happened; 130 interrupted.`,
 		Example: `  bench run experiments/quickstart.yaml
   bench run experiments/quickstart.yaml --repeat 3 --set phases.measure=10s
   bench run experiments/quickstart.yaml --engine sim
@@ -91,20 +91,21 @@ Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
 				Links: links, Dir: out, NodeBinary: node, CommandLine: os.Args, Progress: progress,
 			})
 			progress.Close()
-			return finish(folder, summary, err, asJSON, stdout)
+			return finish(folder, summary, err, asJSON, stdout, stderr)
 		},
 	}
 	spec.add(cmd)
-	cmd.Flags().StringVar(&links, "links", engine.LinksAuto, "who shapes the links: auto, kernel or userspace")
+	cmd.Flags().StringVar(&links, "links", engine.LinksAuto, "who shapes the links of engine netns: auto, kernel or userspace; simulated links have no choice")
 	cmd.Flags().StringVar(&out, "out", "", "the run folder to make (default results/runs/NAME-TIME)")
-	cmd.Flags().StringVar(&node, "node", "", "the bench-node binary (default the one beside bench)")
+	cmd.Flags().StringVar(&node, "node", "", "the bench-node binary, which engine netns runs (default the one beside bench)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON instead of the table")
 	cmd.Flags().BoolVar(&quiet, "quiet", false, "show no progress")
 	return cmd
 }
 
-// finish prints what there is of a run and chooses how the program ends.
-func finish(folder *results.Folder, summary *results.Summary, stopped error, asJSON bool, stdout io.Writer) error {
+// finish prints what there is of a run and chooses how the program ends. A
+// violation outranks what stopped the run.
+func finish(folder *results.Folder, summary *results.Summary, stopped error, asJSON bool, stdout, stderr io.Writer) error {
 	if folder == nil && (errors.Is(stopped, results.ErrExists) || errors.Is(stopped, syscall.ENOTDIR) || errors.Is(stopped, link.ErrKernelCannot) || errors.Is(stopped, harness.ErrLinks)) {
 		return usageError{stopped}
 	}
@@ -114,10 +115,15 @@ func finish(folder *results.Folder, summary *results.Summary, stopped error, asJ
 	if err := show(folder, summary, asJSON, stdout); err != nil {
 		return err
 	}
-	if stopped != nil {
-		return stopped
+	verdict := verdictOf(summary)
+	if stopped == nil {
+		return verdict
 	}
-	return verdictOf(summary)
+	if verdict == statusError(exitViolation) {
+		fmt.Fprintf(stderr, "bench: %v\n", stopped)
+		return verdict
+	}
+	return stopped
 }
 
 func anyTrial(summary *results.Summary) bool {
@@ -161,7 +167,11 @@ func newPlan(stdout io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(stdout, strings.Join(harness.PlanLines(source), "\n"))
+			lines, err := harness.PlanLines(cmd.Context(), source)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(stdout, strings.Join(lines, "\n"))
 			return err
 		},
 	}

@@ -92,6 +92,8 @@ func needsAbsence(kind kind, failed bool) bool { return (kind == create) != fail
 // applyKV is table 3.1 of the dissertation.
 func applyKV(s state, t *task) (state, bool) {
 	switch {
+	case t.garbled:
+		return s, false
 	case needsAbsence(t.kind, t.failed):
 		if s.known == present || s.known == exact && s.value != absent {
 			return s, false

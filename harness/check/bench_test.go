@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -56,7 +57,7 @@ func benchmark(b *testing.B, application string, rows []results.Row) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for b.Loop() {
-		result, err := Linearizable(sequence(rows), Options{Application: application})
+		result, err := Linearizable(context.Background(), sequence(rows), Options{Application: application})
 		if err != nil || result.Verdict != results.FindingOK {
 			b.Fatalf("%+v %v", result, err)
 		}

@@ -24,6 +24,7 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -47,6 +48,9 @@ type Options struct {
 	// Timeout bounds the time given to searches for an order, over all keys; 0
 	// means 30 s. Cutting a violation down may take as long again, 10 s at most.
 	Timeout time.Duration
+	// Label is put on a violation and its picture, such as where the history comes
+	// from; empty for none.
+	Label string
 }
 
 const (
@@ -72,8 +76,9 @@ type Result struct {
 
 // Linearizable checks a history, given as one row a request in any order. It
 // holds the whole history in memory, some 300 bytes a request. The error is the
-// rows' own, or wraps ErrHistory.
-func Linearizable(rows iter.Seq2[results.Row, error], options Options) (*Result, error) {
+// rows' own, wraps ErrHistory, or is the context's cause if that ended before
+// anything was found; a violation that was found is still reported.
+func Linearizable(ctx context.Context, rows iter.Seq2[results.Row, error], options Options) (*Result, error) {
 	application, known := applications[options.Application]
 	if !known {
 		return &Result{
@@ -89,22 +94,29 @@ func Linearizable(rows iter.Seq2[results.Row, error], options Options) (*Result,
 		if err != nil {
 			return nil, fmt.Errorf("reading the history: %w", err)
 		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err := recorded.add(row); err != nil {
 			return nil, err
 		}
 	}
-	return recorded.check(options.Timeout), nil
+	result := recorded.check(ctx, options)
+	if result.Verdict == results.FindingUnknown && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return result, nil
 }
 
 // check judges what was recorded.
-func (r *recording) check(timeout time.Duration) *Result {
+func (r *recording) check(ctx context.Context, options Options) *Result {
 	result := &Result{Verdict: results.FindingOK, Operations: r.operations, Keys: len(r.objects)}
 	broken := r.logOrder()
-	found, reason := r.checkObjects(result, timeout)
+	found, reason := r.checkObjects(result, within(ctx, options.Timeout))
 	switch {
 	case found != nil:
-		small := shrink(*found, time.Now().Add(min(timeout, maxShrinkTime)))
-		result.Violation = r.unexplained(small)
+		small := shrink(*found, within(ctx, min(options.Timeout, maxShrinkTime)))
+		result.Violation = r.unexplained(ctx, small)
 	case broken != nil:
 		result.Violation = r.disordered(broken)
 	case reason != "":
@@ -114,6 +126,7 @@ func (r *recording) check(timeout time.Duration) *Result {
 	}
 	if result.Violation != nil {
 		result.Verdict, result.Reason = results.FindingViolation, result.Violation.Reason
+		result.Violation.Label = options.Label
 	}
 	return result
 }
@@ -127,7 +140,7 @@ type suspect struct {
 
 // checkObjects returns a history that no order explains, if it finds one, or
 // else a reason if it can't tell.
-func (r *recording) checkObjects(result *Result, timeout time.Duration) (violation *history, reason string) {
+func (r *recording) checkObjects(result *Result, limit limit) (violation *history, reason string) {
 	var suspects []suspect
 	for _, object := range r.objects {
 		ok, failure := r.application.witness(object)
@@ -139,12 +152,10 @@ func (r *recording) checkObjects(result *Result, timeout time.Duration) (violati
 	}
 	// The earliest failure is nearest to its cause.
 	slices.SortStableFunc(suspects, func(a, b suspect) int { return a.failure.compare(b.failure) })
-	end := time.Now().Add(timeout)
 	unknown := 0
 	for i, s := range suspects {
 		// What a key leaves of its share of the time goes to the others.
-		deadline := time.Now().Add(time.Until(end) / time.Duration(len(suspects)-i))
-		verdict, history := r.application.decide(s, deadline)
+		verdict, history := r.application.decide(s, limit.share(len(suspects)-i))
 		switch verdict {
 		case porcupine.Illegal:
 			return history, ""

@@ -124,7 +124,7 @@ func TestAWrongLogMakesNoKeyAViolation(t *testing.T) {
 				alone.objects = recorded.objects[:0:0]
 				alone.objects = append(alone.objects, object)
 				var result Result
-				found, reason := alone.checkObjects(&result, defaultTimeout)
+				found, reason := alone.checkObjects(&result, within(t.Context(), defaultTimeout))
 				if (found == nil) != want || reason != "" {
 					t.Fatalf("violation %+v, reason %q, want linearizable %v:\n%s", found, reason, want, format(rows))
 				}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -76,7 +77,7 @@ type checker func(application string, rows []results.Row) string
 
 func judge(t testing.TB, application string, rows []results.Row) *Result {
 	t.Helper()
-	result, err := Linearizable(sequence(rows), Options{Application: application})
+	result, err := Linearizable(context.Background(), sequence(rows), Options{Application: application})
 	if err != nil {
 		t.Fatalf("%v: %+v", err, rows)
 	}
@@ -112,6 +113,9 @@ func plainModel(application string, initial int64) porcupine.Model {
 		if application == "counter" {
 			value += map[kind]int64{increment: 1, decrement: -1}[o.kind]
 			return o.pending() || !o.failed && !o.garbled && value == o.result, value
+		}
+		if o.garbled {
+			return false, value
 		}
 		here := value != absent
 		can := map[kind]bool{create: !here, update: here, remove: here, read: here}[o.kind]

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"quorumlab/node/consensus"
 	"quorumlab/results"
 )
 
@@ -44,7 +45,7 @@ type operation struct {
 	// call and done are closed: two operations of which one was called at the
 	// nanosecond at which the other returned are concurrent.
 	call, done int64
-	// slot is 0 where the log's place is unknown.
+	// slot and index are both 0 where the log's place is unknown.
 	slot     uint64
 	sequence uint64
 	// argument is the value written (kv). result is the value read (kv), or the
@@ -72,6 +73,10 @@ func (o *operation) writes() bool { return !o.failed && (o.kind == create || o.k
 
 // observes tells whether the operation is a read that returned a value.
 func (o *operation) observes() bool { return !o.failed && o.kind == read }
+
+// placed tells whether the log's place is known. A read that took no place and
+// saw what was there before the first slot has one: after slot 0.
+func (o *operation) placed() bool { return o.slot > 0 || o.index == consensus.IndexRead }
 
 // object is what was done to one key.
 type object struct {
@@ -158,7 +163,7 @@ func (r *recording) object(key uint64) *object {
 func (o *object) add(operation operation) {
 	if !operation.pending() {
 		o.answered = append(o.answered, operation)
-		o.slotless = o.slotless || operation.slot == 0
+		o.slotless = o.slotless || !operation.placed()
 	} else if operation.mutates() {
 		o.pending = append(o.pending, operation)
 	}
@@ -169,8 +174,12 @@ func recordKV(r *recording, o *operation, row results.Row) {
 	if o.kind == create || o.kind == update {
 		o.argument = int64(r.values.id(row.Value))
 	}
-	if o.observes() && !o.pending() {
+	switch {
+	case o.pending() || o.failed:
+	case o.kind == read:
 		o.result = int64(r.values.id(row.Result))
+	case row.Result != "": // they return nothing
+		o.garbled, o.result = true, int64(r.values.id(row.Result))
 	}
 }
 

@@ -1,10 +1,15 @@
 package check
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"iter"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +59,13 @@ var knownBad = []known{
 		a 0..10 increment=x @1.0`},
 	{name: "a counter's operation that failed", application: "counter", history: `
 		a 0..10 increment fail @1.0`},
+	{name: "a write with an answer that nobody understands", application: "kv", history: `
+		a 0..10 create(x) @1.0
+		a 20..30 update(y)="\x09" @2.0
+		b 40..50 read=y @3.0`},
+	{name: "a read of an absent key with an answer that nobody understands", application: "kv", history: `
+		a 0..10 read="" @0.r
+		a 20..30 create(x) @1.0`},
 	{name: "reads that go back", application: "kv", history: `
 		a 0..10 create(x) @1.0
 		a 20..90 update(y) @2.0
@@ -191,6 +203,10 @@ var knownGood = []known{
 		a 11..20 k2/create(x) @2.0
 		b 30..40 read=x @2.r
 		c 50..60 read=x @1.r`},
+	{name: "a read without a slot before the first slot", application: "kv", history: `
+		b 0..10 read fail @0.r
+		a 5..20 create(x) @1.0
+		b 30..40 read=x @1.r`},
 	{name: "the same value written twice", application: "kv", history: `
 		a 0..10 create(x) @1.0
 		a 20..30 update(y) @2.0
@@ -301,7 +317,7 @@ func TestRowsThatCanBeNoHistoryAreErrors(t *testing.T) {
 	} {
 		row := good
 		change(&row)
-		_, err := Linearizable(sequence([]results.Row{good, row}), Options{})
+		_, err := Linearizable(context.Background(), sequence([]results.Row{good, row}), Options{})
 		if !errors.Is(err, ErrHistory) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "request 7 of a") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -310,7 +326,7 @@ func TestRowsThatCanBeNoHistoryAreErrors(t *testing.T) {
 	rows := iter.Seq2[results.Row, error](func(yield func(results.Row, error) bool) {
 		_ = yield(good, nil) && yield(results.Row{}, broken)
 	})
-	if _, err := Linearizable(rows, Options{}); !errors.Is(err, broken) {
+	if _, err := Linearizable(context.Background(), rows, Options{}); !errors.Is(err, broken) {
 		t.Errorf("a broken reader: %v", err)
 	}
 }
@@ -397,9 +413,62 @@ func hopeless(updates int) string {
 
 func TestASearchThatRunsOutOfTimeIsUnknownNotOK(t *testing.T) {
 	for _, timeout := range []time.Duration{1, 20 * time.Millisecond} {
-		result, err := Linearizable(sequence(parse(t, hopeless(40))), Options{Timeout: timeout})
+		result, err := Linearizable(context.Background(), sequence(parse(t, hopeless(40))), Options{Timeout: timeout})
 		if err != nil || result.Verdict != results.FindingUnknown || !strings.Contains(result.Reason, "key 0's 43 requests") || result.Violation != nil {
 			t.Errorf("%+v %v", result, err)
+		}
+	}
+}
+
+// A user who interrupts a run doesn't wait for a search; what it has found counts
+// all the same.
+func TestAnInterruptEndsTheSearchAndKeepsAViolation(t *testing.T) {
+	interrupted := errors.New("interrupted")
+	for name, during := range map[string]bool{"before": false, "while it searches": true} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		if during {
+			time.AfterFunc(50*time.Millisecond, func() { cancel(interrupted) })
+		} else {
+			cancel(interrupted)
+		}
+		result, err := Linearizable(ctx, sequence(parse(t, hopeless(40))), Options{Timeout: time.Hour})
+		if !errors.Is(err, interrupted) || result != nil {
+			t.Errorf("interrupted %s: %+v, %v", name, result, err)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(interrupted)
+	recorded := record(t, "kv", parse(t, "a 0..10 nop @1.3\nb 0..10 nop @1.3"))
+	if result := recorded.check(ctx, Options{Timeout: time.Hour}); result.Verdict != results.FindingViolation {
+		t.Errorf("%+v", result)
+	}
+}
+
+func TestAViolationCarriesItsLabelToItsFiles(t *testing.T) {
+	for _, history := range []string{"a 0..10 create(x) @1.0\nb 20..30 read=y @2.0", "a 0..10 nop @1.3\nb 0..10 nop @1.3"} {
+		for _, label := range []string{"SIMULATED", "a <b>", ""} {
+			result, err := Linearizable(t.Context(), sequence(parse(t, history)), Options{Label: label})
+			if err != nil || result.Violation == nil {
+				t.Fatalf("%+v, %v", result, err)
+			}
+			dir := t.TempDir()
+			if err := result.Violation.Write(dir); err != nil {
+				t.Fatal(err)
+			}
+			page, err := os.ReadFile(filepath.Join(dir, HTMLFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := html.EscapeString(label)
+			if has := strings.Contains(string(page), "<title>"+shown+": Porcupine</title>") &&
+				strings.Contains(string(page), "<body>\n    <p><strong>"+shown+"</strong></p>"); has != (label != "") {
+				t.Errorf("the page of %q has its label: %v", label, has)
+			}
+			text, err := os.ReadFile(filepath.Join(dir, JSONFile))
+			var read Violation
+			if err != nil || json.Unmarshal(text, &read) != nil || read.Label != label || strings.Contains(string(text), `"label"`) != (label != "") {
+				t.Errorf("%q: %v\n%s", label, err, text)
+			}
 		}
 	}
 }
@@ -419,7 +488,7 @@ func TestASearchThatRunsOutOfMemoryIsUnknownNotAViolation(t *testing.T) {
 
 func TestAViolationOutweighsAKeyThatIsUnknown(t *testing.T) {
 	rows := parse(t, hopeless(40)+"a 0..10 k1/create(x)\na 20..30 k1/read=y\n")
-	result, err := Linearizable(sequence(rows), Options{Timeout: 100 * time.Millisecond})
+	result, err := Linearizable(context.Background(), sequence(rows), Options{Timeout: 100 * time.Millisecond})
 	if err != nil || result.Verdict != results.FindingViolation || !strings.Contains(result.Reason, "key 1 ") {
 		t.Errorf("%+v %v", result, err)
 	}

@@ -3,6 +3,7 @@ package check
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -16,9 +17,9 @@ import (
 const maxPictureTime = 3 * time.Second
 
 // picture has porcupine draw the orders that explain most of the history.
-func (r *recording) picture(h *history) []byte {
+func (r *recording) picture(ctx context.Context, h *history) []byte {
 	p := newProblem(h)
-	s := newSearch(len(p.tasks), time.Now().Add(maxPictureTime))
+	s := newSearch(len(p.tasks), within(ctx, maxPictureTime))
 	// porcupine keeps orders, each of which may be as long as the history.
 	s.stepBytes += 8 * int64(len(p.tasks))
 	model := s.model(r.application, p.initial)
@@ -104,7 +105,7 @@ func (r *recording) arrange(operations []porcupine.Operation) []porcupine.Operat
 func (r *recording) metadata(o *operation) string {
 	text := fmt.Sprintf("request %d of %s", o.sequence, r.clients.text(int64(o.client)))
 	switch {
-	case o.slot == 0:
+	case !o.placed():
 		return text
 	case o.index == consensus.IndexRead:
 		return text + fmt.Sprintf(", after slot %d", o.slot)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -12,24 +13,44 @@ import (
 // task with each state that it reaches.
 const maxSearchBytes = 512 << 20
 
+// limit is when a search must end: at its deadline, or before that with its
+// context.
+type limit struct {
+	ctx      context.Context
+	deadline time.Time
+}
+
+// within is a limit so long from now.
+func within(ctx context.Context, d time.Duration) limit {
+	return limit{ctx: ctx, deadline: time.Now().Add(d)}
+}
+
+// over tells whether the search must end.
+func (l limit) over() bool { return l.ctx.Err() != nil || !time.Now().Before(l.deadline) }
+
+// share is a limit of a part of the time that is left, one of so many.
+func (l limit) share(parts int) limit {
+	return within(l.ctx, time.Until(l.deadline)/time.Duration(parts))
+}
+
 // search is one run of porcupine within bounds. Once they are exceeded no step
 // is possible any more, so that porcupine comes to an end at once.
 type search struct {
-	deadline time.Time
+	limit limit
 	// bytes is what remains; stepBytes is what each step takes.
 	bytes, stepBytes int64
 	steps            int
 	exhausted        bool
 }
 
-func newSearch(tasks int, deadline time.Time) *search {
-	return &search{deadline: deadline, bytes: maxSearchBytes, stepBytes: int64(tasks)/8 + 128}
+func newSearch(tasks int, limit limit) *search {
+	return &search{limit: limit, bytes: maxSearchBytes, stepBytes: int64(tasks)/8 + 128}
 }
 
 // spend counts a step and tells whether the search may go on.
 func (s *search) spend() bool {
 	s.steps++
-	if s.steps%256 == 0 && time.Now().After(s.deadline) {
+	if s.steps%256 == 0 && s.limit.over() {
 		s.exhausted = true
 	}
 	return !s.exhausted
@@ -44,7 +65,7 @@ func (s *search) keep() {
 
 // unbind lets steps be taken again, however many.
 func (s *search) unbind() {
-	s.deadline, s.bytes, s.stepBytes, s.exhausted = time.Now().Add(time.Hour), 1, 0, false
+	s.limit, s.bytes, s.stepBytes, s.exhausted = within(context.Background(), time.Hour), 1, 0, false
 }
 
 // model is the application for porcupine. The inputs are tasks; there are no
@@ -79,12 +100,12 @@ func (p *problem) operations() []porcupine.Operation {
 
 // linearizable has porcupine look for an order of the history's operations; it
 // is Unknown if the time or the memory doesn't suffice.
-func (h *history) linearizable(deadline time.Time) porcupine.CheckResult {
-	if !time.Now().Before(deadline) {
+func (h *history) linearizable(limit limit) porcupine.CheckResult {
+	if limit.over() {
 		return porcupine.Unknown
 	}
 	p := newProblem(h)
-	return p.search(h.application, newSearch(len(p.tasks), deadline))
+	return p.search(h.application, newSearch(len(p.tasks), limit))
 }
 
 // search has porcupine look for an order of the tasks, within bounds.
@@ -101,22 +122,22 @@ func (p *problem) search(a *application, s *search) porcupine.CheckResult {
 
 // decide tells whether the object's history has a linearization; if it has none,
 // it returns a part of the history that has none either.
-func (a *application) decide(s suspect, deadline time.Time) (porcupine.CheckResult, *history) {
+func (a *application) decide(s suspect, limit limit) (porcupine.CheckResult, *history) {
 	whole := s.object.history(a)
 	if s.failure != nil {
 		// Half of the time, so that the search of everything has some too.
-		if part := whole.around(s.failure.instant, time.Now().Add(time.Until(deadline)/2)); part != nil {
+		if part := whole.around(s.failure.instant, limit.share(2)); part != nil {
 			return porcupine.Illegal, part
 		}
 	}
 	verdict := porcupine.Ok
 	for _, part := range whole.parts() {
 		if len(part.operations) > 16*windowAnswers {
-			if window := part.scan(time.Now().Add(time.Until(deadline) / 2)); window != nil {
+			if window := part.scan(limit.share(2)); window != nil {
 				return porcupine.Illegal, window
 			}
 		}
-		switch part.linearizable(deadline) {
+		switch part.linearizable(limit) {
 		case porcupine.Illegal:
 			return porcupine.Illegal, &part
 		case porcupine.Unknown:
@@ -152,12 +173,12 @@ func (h *history) window(answers []int64, first, last int) history {
 
 // around looks for a violation among the operations answered shortly before and
 // after an instant, more and more of them: such parts are fast to search.
-func (h *history) around(instant int64, deadline time.Time) *history {
+func (h *history) around(instant int64, limit limit) *history {
 	answers := h.answers()
 	at, _ := slices.BinarySearch(answers, instant)
 	for width := 8; width <= 4096; width *= 8 {
 		part := h.window(answers, at-width, at+width)
-		if part.linearizable(deadline) == porcupine.Illegal {
+		if part.linearizable(limit) == porcupine.Illegal {
 			return &part
 		}
 		if width > at && at+width >= len(answers) {
@@ -174,7 +195,7 @@ const windowAnswers = 128
 // the next by half. It finds almost all violations, also where the whole is too
 // much to search. It takes time in proportion to the answers and to the windows
 // times what is pending.
-func (h *history) scan(deadline time.Time) *history {
+func (h *history) scan(limit limit) *history {
 	answered, pending := h.byAnswer()
 	answers := h.answers()
 	// earliest is when the first of an answered operation and all later ones was
@@ -185,7 +206,7 @@ func (h *history) scan(deadline time.Time) *history {
 		first = min(first, o.call)
 		earliest[i] = first
 	}
-	for first := 0; first+windowAnswers/2 < len(answered) && time.Now().Before(deadline); first += windowAnswers / 2 {
+	for first := 0; first+windowAnswers/2 < len(answered) && !limit.over(); first += windowAnswers / 2 {
 		last := first + windowAnswers
 		stop := min(last, len(answered))
 		for stop < len(answered) && earliest[stop] <= answers[last] {
@@ -193,7 +214,7 @@ func (h *history) scan(deadline time.Time) *history {
 		}
 		some := h.with(slices.Concat(answered[first:stop], pending))
 		part := some.window(answers, first, last)
-		if part.linearizable(deadline) == porcupine.Illegal {
+		if part.linearizable(limit) == porcupine.Illegal {
 			return &part
 		}
 	}

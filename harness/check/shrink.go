@@ -4,30 +4,29 @@ import (
 	"cmp"
 	"slices"
 	"sort"
-	"time"
 
 	"github.com/anishathalye/porcupine"
 )
 
 // shrink cuts a violation down to one of few operations, as far as it gets until
-// the deadline. Each cut is such that a violation afterwards implies one before,
+// the limit. Each cut is such that a violation afterwards implies one before,
 // and is kept only if porcupine still finds none of the orders possible.
-func shrink(h history, deadline time.Time) history {
-	s := shrinker{deadline: deadline}
+func shrink(h history, limit limit) history {
+	s := shrinker{limit: limit}
 	h = s.shortestPrefix(h)
 	for {
 		before := len(h.operations)
 		h = s.latestStart(h)
 		h = s.leaveOut(h)
-		if len(h.operations) >= before || !time.Now().Before(deadline) {
+		if len(h.operations) >= before || limit.over() {
 			return h.tidy()
 		}
 	}
 }
 
-type shrinker struct{ deadline time.Time }
+type shrinker struct{ limit limit }
 
-func (s *shrinker) violates(h history) bool { return h.linearizable(s.deadline) == porcupine.Illegal }
+func (s *shrinker) violates(h history) bool { return h.linearizable(s.limit) == porcupine.Illegal }
 
 // shortestPrefix finds the first answer with which the history is a violation.
 // Violations are monotone in the instant (history.until), so it bisects.
@@ -84,7 +83,7 @@ func (s *shrinker) latestStart(h history) history {
 func (s *shrinker) leaveOut(h history) history {
 	slices.SortFunc(h.operations, byCall)
 	for size := max(len(h.operations)/2, 1); size > 0; size /= 2 {
-		for start := 0; start < len(h.operations) && time.Now().Before(s.deadline); {
+		for start := 0; start < len(h.operations) && !s.limit.over(); {
 			rest := h.without(start, start+size)
 			if len(rest.operations) < len(h.operations) && s.violates(rest) {
 				h = rest

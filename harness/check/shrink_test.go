@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"encoding/json"
 	"math/rand/v2"
 	"os"
@@ -21,12 +22,12 @@ func violating(t testing.TB, application string, rows []results.Row) (*recording
 	t.Helper()
 	recorded := record(t, application, rows)
 	var result Result
-	found, _ := recorded.checkObjects(&result, defaultTimeout)
+	found, _ := recorded.checkObjects(&result, within(context.Background(), defaultTimeout))
 	return recorded, found
 }
 
 // inAMinute is time enough, so that nothing depends on the machine.
-func inAMinute() time.Time { return time.Now().Add(time.Minute) }
+func inAMinute() limit { return within(context.Background(), time.Minute) }
 
 func TestWhatIsLeftOfAViolationIsOneByItself(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
@@ -159,7 +160,7 @@ func TestAViolationInALongHistoryIsCutDownToAFewRequests(t *testing.T) {
 				t.Errorf("%s: what is left is linearizable", application)
 			}
 			if n := len(small.operations); n == 0 || n > 25 {
-				t.Errorf("%s: %d operations are left, want a few: %s", application, n, recorded.unexplained(small).Reason)
+				t.Errorf("%s: %d operations are left, want a few: %s", application, n, recorded.unexplained(t.Context(), small).Reason)
 			}
 		}
 	}
@@ -212,7 +213,7 @@ func TestKnownViolationsAreCutDownToWhatMatters(t *testing.T) {
 
 func TestShrinkingKeepsToItsDeadline(t *testing.T) {
 	_, found := violating(t, "kv", long("kv", 2000))
-	small := shrink(*found, time.Now())
+	small := shrink(*found, within(context.Background(), 0))
 	if len(small.operations) == 0 || plainlyLinearizable(t, &small) {
 		t.Errorf("%d operations are left without time, or they are no violation", len(small.operations))
 	}

@@ -1,9 +1,12 @@
 package check
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
+	"html"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +26,9 @@ const (
 // requests that were left out make it no more possible.
 type Violation struct {
 	// Reason says in a sentence what is wrong.
-	Reason      string `json:"reason"`
+	Reason string `json:"reason"`
+	// Label is that of the options.
+	Label       string `json:"label,omitempty"`
 	Application string `json:"application"`
 	// Initial is the state before the requests: a value, "absent", or "unknown".
 	// InitialValues are then those values among the ones read here that it may have
@@ -64,7 +69,7 @@ func (v *Violation) Write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encoding a violation: %w", err)
 	}
-	for name, content := range map[string][]byte{JSONFile: append(text, '\n'), HTMLFile: v.picture} {
+	for name, content := range map[string][]byte{JSONFile: append(text, '\n'), HTMLFile: v.page()} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return fmt.Errorf("writing a violation: %w", err)
 		}
@@ -72,8 +77,18 @@ func (v *Violation) Write(dir string) error {
 	return nil
 }
 
+// page is the picture, with the label above it and in its title.
+func (v *Violation) page() []byte {
+	if v.Label == "" {
+		return v.picture
+	}
+	label := html.EscapeString(v.Label)
+	page := bytes.Replace(v.picture, []byte("<title>"), []byte("<title>"+label+": "), 1)
+	return bytes.Replace(page, []byte("<body>"), []byte("<body>\n    <p><strong>"+label+"</strong></p>"), 1)
+}
+
 // unexplained describes a history that no order explains.
-func (r *recording) unexplained(h history) *Violation {
+func (r *recording) unexplained(ctx context.Context, h history) *Violation {
 	v := &Violation{Application: r.application.name, Initial: r.describeState(h.initial)}
 	if h.initial.known != exact {
 		v.InitialValues = r.initialValues(&h)
@@ -87,7 +102,7 @@ func (r *recording) unexplained(h history) *Violation {
 	}
 	v.Reason = fmt.Sprintf("key %d isn't linearizable: %s at first, no order in real time explains what these requests returned: %s",
 		h.key, state, r.sentence(h.operations))
-	v.picture = r.picture(&h)
+	v.picture = r.picture(ctx, &h)
 	return v
 }
 

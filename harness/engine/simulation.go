@@ -82,8 +82,8 @@ type Costs struct {
 
 // Stop ends a load early; zero values never do.
 type Stop struct {
-	// FirstLeader ends the trial once all live processes that can lead agree on
-	// one that does, before any load.
+	// FirstLeader ends the trial once exactly one live process leads, before any
+	// load.
 	FirstLeader bool `json:"first_leader,omitempty"`
 	// Requests ends the load once so many requests are answered.
 	Requests uint64 `json:"requests,omitempty"`

@@ -139,7 +139,7 @@ func TestSimulatedCostsReplaceTheDefaults(t *testing.T) {
 		"simulation={per_byte: 0.25ns, sync: 1m}":        {PerMessage: 3000, PerSend: 1500, PerByteNS: 0.25, Sync: time.Minute},
 		"simulation={per_byte: 1us, per_message: 1.5ms}": {PerMessage: 1500000, PerSend: 1500, PerByteNS: 1000, Sync: time.Millisecond},
 	} {
-		spec := parse(t, "version: 1\n", set).Points[0].Spec
+		spec := parse(t, "version: 1\nengine: sim\n", set).Points[0].Spec
 		if got := spec.Simulation.Costs(defaults); got != want {
 			t.Errorf("%s: got %+v, want %+v", set, got, want)
 		}

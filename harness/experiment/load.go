@@ -271,13 +271,15 @@ func (l *loader) put(root *node, path, flag string, value *node) (*node, error) 
 }
 
 // refuseSwept refuses to override a field that the sweep would override again.
+// What may not be swept is left to the sweep's reader, which says where it
+// stands.
 func (l *loader) refuseSwept(root *node, path string, at origin) error {
 	sweep, ok := root.entry(sweepKey)
 	if !ok {
 		return nil
 	}
 	for _, e := range sweep.value.entries {
-		if path == e.key || strings.HasPrefix(path, e.key+".") {
+		if neverSwept(e.key) == "" && (path == e.key || strings.HasPrefix(path, e.key+".")) {
 			return errorAt(l.file, at, Error{Path: path, Want: "sweep." + e.key,
 				Message: fmt.Sprintf("%s is swept by the file: want --set 'sweep.%s=[...]'", path, e.key)})
 		}

@@ -232,3 +232,24 @@ func TestEngineLimitsCountEveryHost(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+// A run has one manifest, which names one engine.
+func TestFieldsOfTheWholeRunAreNotSweptWhateverTheCommandLineSays(t *testing.T) {
+	const text = "version: 1\nsweep:\n  engine: [sim, netns]\n"
+	const want = "x.yaml:3:3: engine can't be swept: want one engine a run, outside the sweep: engine: sim or another"
+	for _, engine := range []string{"", "sim", "netns"} {
+		overrides := testOverrides()
+		overrides.Engine = engine
+		if _, err := Parse("x.yaml", []byte(text), overrides); err == nil || err.Error() != want {
+			t.Errorf("--engine %q: %v, want %s", engine, err, want)
+		}
+	}
+	for _, path := range []string{"engine", "version", "name", "seed", "repeat"} {
+		overrides := testOverrides()
+		overrides.Set = []string{"sweep." + path + "=[1, 2]"}
+		_, err := Parse("x.yaml", []byte("version: 1\n"), overrides)
+		if err == nil || !strings.HasPrefix(err.Error(), "--set sweep."+path+"=[1, 2]: "+path+" can't be swept: want ") {
+			t.Errorf("--set sweep.%s: %v", path, err)
+		}
+	}
+}

@@ -74,9 +74,9 @@ const (
 	// setupTime is about what a trial in a lab takes apart from its load: building
 	// the lab, probing it, waiting for the last answers.
 	setupTime = 2 * time.Second
-	// rowBytes is about what a request takes in requests.csv.gz, with its share
-	// of events and logs.
-	rowBytes = 60
+	// rowBytes is about what a request takes in requests.csv.gz: 11 to 17 bytes in
+	// simulations, 25 in labs, whose times are less regular.
+	rowBytes = 20
 	// simulatedStep is about what a simulation computes for a request at one
 	// process, quietRate how many requests a second the timers and heartbeats of
 	// an idle cluster are like. Measured with Multi-Paxos of 8 to 300 processes.
@@ -96,9 +96,10 @@ type Estimate struct {
 	// share the cores that there are.
 	Time time.Duration
 	// Virtual is the warm-up and measurement of the simulated trials, in virtual
-	// time; 0 if none is simulated.
+	// time, as far as Stop.Requests lets them come; 0 if none is simulated. It is
+	// the most that trials with Stop.Leader may take.
 	Virtual time.Duration
-	// DiskBytes is about 60 bytes a request, compressed.
+	// DiskBytes is about 20 bytes a request, compressed.
 	DiskBytes int64
 }
 
@@ -114,8 +115,9 @@ func (s *Source) EstimateOn(auto string) Estimate {
 		spec := point.Spec
 		load := time.Duration(spec.Phases.Warmup + spec.Phases.Measure)
 		sent := load.Seconds() * float64(spec.Workload.Rate)
-		if most := spec.Stop.Requests; most > 0 {
-			sent = min(sent, float64(most))
+		if most := float64(spec.Stop.Requests); most > 0 && most < sent {
+			sent = most
+			load = time.Duration(most / float64(spec.Workload.Rate) * float64(time.Second))
 		}
 		if spec.Stop.Leader {
 			sent = 0

@@ -168,7 +168,7 @@ func TestShuffleFavoursNoOrder(t *testing.T) {
 
 func TestEstimate(t *testing.T) {
 	got := parse(t, "version: 1\nrepeat: 3\nphases: {warmup: 5s, measure: 15s}\nsweep: {workload.rate: [10, 30]}\n").Estimate()
-	want := Estimate{Points: 2, Trials: 6, Requests: 3 * (200 + 600), Time: 6 * 22 * time.Second, DiskBytes: 60 * 2400}
+	want := Estimate{Points: 2, Trials: 6, Requests: 3 * (200 + 600), Time: 6 * 22 * time.Second, DiskBytes: 20 * 2400}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -182,16 +182,23 @@ func TestEstimate(t *testing.T) {
 	if got := auto.EstimateOn(EngineSim); got != want {
 		t.Errorf("auto, which is sim: got %+v, want %+v", got, want)
 	}
-	for set, requests := range map[string]int64{"stop.requests=100": 6 * 100, "stop.leader=true": 0} {
+	for set, want := range map[string]Estimate{
+		"stop.requests=100": {Requests: 6 * 100, Virtual: 3 * (10*time.Second + time.Second*10/3)},
+		"stop.requests=400": {Requests: 3 * (200 + 400), Virtual: 3 * (20*time.Second + time.Second*40/3)},
+		"stop.leader=true":  {Virtual: 6 * 20 * time.Second},
+	} {
 		overrides := testOverrides()
 		overrides.Engine, overrides.Set = "sim", []string{set}
 		source, err := Parse("x.yaml", auto.Data, overrides)
-		if err != nil || source.Estimate().Requests != requests {
-			t.Errorf("%s: %d requests (%v), want %d", set, source.Estimate().Requests, err, requests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := source.Estimate(); got.Requests != want.Requests || (got.Virtual-want.Virtual).Abs() > time.Microsecond {
+			t.Errorf("%s: %d requests in %v, want %d in %v", set, got.Requests, got.Virtual, want.Requests, want.Virtual)
 		}
 	}
 	got = parse(t, "version: 1\nrepeat: 100000\nworkload: {rate: 10000000}\nphases: {warmup: 24h, measure: 24h}\n").Estimate()
-	if got.Time != math.MaxInt64 || got.Requests <= 0 || got.DiskBytes != math.MaxInt64 {
+	if got.Time != math.MaxInt64 || got.Requests <= 0 || got.DiskBytes != 20*got.Requests {
 		t.Errorf("a huge plan overflows: %+v", got)
 	}
 }

@@ -22,7 +22,7 @@ type Spec struct {
 	Workload Workload `yaml:"workload" json:"workload"`
 	Phases   Phases   `yaml:"phases" json:"phases"`
 	Stop     Stop     `yaml:"stop" json:"stop"`
-	// Simulation is for the engine sim; others run in real time.
+	// Simulation is for the engine sim only; others run in real time.
 	Simulation Simulation `yaml:"simulation" json:"simulation"`
 	// Sweep maps dotted paths to the values that they take in turn: the grid
 	// of all combinations, the last key varying fastest.
@@ -113,8 +113,8 @@ type Stop struct {
 	// Requests is how many answered ones end the load, those of the warm-up too;
 	// 0 is no limit.
 	Requests uint64 `yaml:"requests" json:"requests"`
-	// Leader ends the trial, before any load, once all processes that can lead
-	// agree on one that does.
+	// Leader ends the trial, before any load, once exactly one live process leads.
+	// It isn't awaited that others learn of it.
 	Leader bool `yaml:"leader" json:"leader"`
 }
 
@@ -123,8 +123,8 @@ func (s Stop) Conditions() engine.Stop {
 	return engine.Stop{FirstLeader: s.Leader, Requests: s.Requests}
 }
 
-// Simulation is what the engine sim takes processes and disks to cost. What is
-// nil has the engine's default.
+// Simulation is what the engine sim takes processes and disks to cost (engine sim
+// only). What is nil has the engine's default.
 type Simulation struct {
 	// PerMessage is the processor's time to receive and handle a message or a
 	// timer, PerSend that to send one, PerByte that for each byte of either.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -110,12 +109,29 @@ func (l *loader) axes(sweep entry) ([]axis, error) {
 	return axes, nil
 }
 
+// wholeRun are the fields that hold for all points of a run, and what to do
+// instead of sweeping them. A run has one manifest, which names one engine.
+var wholeRun = map[string]string{
+	sweepKey:  "a field of what is measured, such as topology.link.delay",
+	"version": "version: 1 for the whole file",
+	"name":    "one name a run",
+	"seed":    "one seed a run; its trials have seeds of their own, and repeat makes more of them",
+	"repeat":  "one number a run, of trials of each point",
+	"engine":  "one engine a run, outside the sweep: engine: " + EngineSim + " or another",
+}
+
+// neverSwept says what to do instead of sweeping the path; it is empty if that
+// may be swept.
+func neverSwept(path string) string {
+	first, _, _ := strings.Cut(path, ".")
+	return wholeRun[first]
+}
+
 // checkAxis refuses what can't be swept.
 func (l *loader) checkAxis(a axis, list *node) error {
-	first, _, _ := strings.Cut(a.path, ".")
-	if slices.Contains([]string{sweepKey, "version", "name", "repeat"}, first) {
-		return errorAt(l.file, a.at, Error{Path: join(sweepKey, a.path), Want: "another field",
-			Message: fmt.Sprintf("%s can't be swept: want a field of what is measured, such as topology.link.delay", printable(a.path))})
+	if want := neverSwept(a.path); want != "" {
+		return errorAt(l.file, a.at, Error{Path: join(sweepKey, a.path), Want: want,
+			Message: fmt.Sprintf("%s can't be swept: want %s", printable(a.path), want)})
 	}
 	if err := checkPath(l.file, a.at, a.path); err != nil {
 		return err

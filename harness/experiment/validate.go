@@ -342,5 +342,16 @@ func (c checker) simulation() error {
 	if s.PerByte != nil && !(*s.PerByte >= 0 && *s.PerByte <= Nanoseconds(maxCostPerByte)) {
 		return c.bad(*s.PerByte, "a duration from 0 to 1ms, such as 1ns", "simulation.per_byte")
 	}
+	for _, cost := range []struct {
+		path  string
+		given bool
+	}{
+		{"simulation.per_message", s.PerMessage != nil}, {"simulation.per_send", s.PerSend != nil},
+		{"simulation.per_byte", s.PerByte != nil}, {"simulation.sync", s.Sync != nil},
+	} {
+		if cost.given {
+			return c.simulatorOnly(cost.path+" is given, but real processes take the time that they take", "none", cost.path)
+		}
+	}
 	return nil
 }

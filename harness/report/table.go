@@ -153,7 +153,10 @@ func historyNote(summary *results.Summary) string {
 	}
 	note := "linearizable: " + finding
 	if operations > 0 {
-		note += ", " + plural(operations, "operation") + " checked"
+		note += ", " + plural(operations, "operation")
+		if finding == results.FindingOK || finding == "VIOLATION" {
+			note += " checked"
+		}
 	}
 	return note
 }

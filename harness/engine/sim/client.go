@@ -25,8 +25,8 @@ type load struct {
 var lastLook = timerKey{timer: consensus.Timer{Kind: 0xff}, client: true}
 
 // noResponse answers nothing, but has a client look at its deadlines.
-func noResponse(p *process) consensus.Response {
-	return consensus.Response{Client: consensus.NewClientID(p.node.ID, 1)}
+func noResponse(p *process) *consensus.Response {
+	return &consensus.Response{Client: consensus.NewClientID(p.node.ID, 1)}
 }
 
 // stepClient has a client handle an input.

@@ -104,13 +104,16 @@ func (s *trial) opened(p *path) {
 	s.established(p)
 }
 
-// established makes a connection carry messages, those that waited first.
+// established makes a connection carry messages, those that waited first. They
+// leave once the core is done with the step in hand, which may have sent some of
+// them, and whose other messages are on their way to the host's link already.
 func (s *trial) established(p *path) {
 	p.open, p.openAt = true, never
+	leave := max(s.now, p.from.freeAt)
 	for p.waiting.count > 0 {
 		m := p.waiting.pop()
 		p.waitingBytes -= int(m.size)
-		s.transmit(p, s.now, m.size, m.message)
+		s.transmit(p, leave, m.size, m.message)
 	}
 }
 
@@ -143,8 +146,8 @@ func (s *trial) breakConnections(killed *process) {
 	}
 }
 
-// reconnect dials for and to a process that was started again.
-func (s *trial) reconnect(started *process) {
+// connect dials for and to a process that has just started.
+func (s *trial) connect(started *process) {
 	for _, p := range started.outgoing {
 		if p.modelled != nil {
 			p.modelled.Open(s.now, &s.segments)
@@ -154,6 +157,7 @@ func (s *trial) reconnect(started *process) {
 		p.dialled, p.redial, p.lostUntil = s.now, false, 0
 		s.dial(p)
 	}
+	s.openConnections(started)
 	for _, p := range started.incoming {
 		if p.modelled != nil {
 			p.modelled.ReceiverStarted()

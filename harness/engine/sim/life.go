@@ -42,6 +42,8 @@ type life struct {
 	// phaseAt is when the present phase is over at the latest.
 	phaseAt   int64
 	loadStart int64
+	// allStartedAt is when the last process begins.
+	allStartedAt int64
 	// ledAfter is when a process led first, or never.
 	ledAfter int64
 	actions  []action
@@ -98,22 +100,35 @@ func (s *trial) planActions() error {
 	return nil
 }
 
-// begin starts all processes and waits for a leader.
+// begin has all processes start, each at its instant, and waits for a leader. Over
+// datagrams they listen from the beginning: else what comes earlier would be lost
+// for good, where a lab waits for all processes before it begins.
 func (s *trial) begin() {
 	s.ledAfter = never
-	s.enterPhase(phaseElection, s.simulation.LeaderTimeout)
-	for _, p := range s.processes {
-		p.alive = true
-	}
-	s.openConnections()
 	random := rand.New(rand.NewPCG(s.simulation.Seed, 0x7374617274)) // "start"
 	for _, p := range s.processes {
-		p.freeAt = random.Int64N(int64(max(s.simulation.StartSpread, 0)) + 1)
-		if err := s.start(p); err != nil {
-			s.fail(err)
-			return
+		at := random.Int64N(int64(max(s.simulation.StartSpread, 0)) + 1)
+		s.allStartedAt = max(s.allStartedAt, at)
+		if s.network.tcp {
+			s.schedule(at, eventStart, p.index)
+			continue
 		}
+		p.freeAt = at // what comes before then waits
+		s.started(p)
 	}
+	s.enterPhase(phaseElection, time.Duration(s.allStartedAt)+s.simulation.LeaderTimeout)
+}
+
+// started is the event of a process's beginning.
+func (s *trial) started(p *process) {
+	if err := s.start(p); err != nil {
+		s.fail(err)
+	}
+}
+
+// enterLead has the load wait a little more, and until all processes have begun.
+func (s *trial) enterLead() {
+	s.enterPhase(phaseLead, max(s.simulation.Lead, time.Duration(s.allStartedAt-s.now)))
 }
 
 // enterPhase begins a phase that lasts so long at most.
@@ -134,7 +149,7 @@ func (s *trial) phaseOver() {
 			s.loadStart, s.over = s.now, true
 			return
 		}
-		s.enterPhase(phaseLead, s.simulation.Lead)
+		s.enterLead()
 	case phaseLead:
 		s.beginLoad()
 	case phaseDrain:
@@ -177,7 +192,7 @@ func (s *trial) lookForLeader(p *process) {
 			s.loadStart, s.over = s.now, true
 		}
 	default:
-		s.enterPhase(phaseLead, s.simulation.Lead)
+		s.enterLead()
 	}
 }
 
@@ -273,13 +288,7 @@ func (s *trial) act(a *action) {
 		s.kill(p)
 	case a.kind == engine.ActionRestart && !p.alive:
 		s.trace.event(s.now, markRestart, p.index, 0)
-		if err := s.start(p); err != nil {
-			s.fail(err)
-			return
-		}
-		if s.network.tcp {
-			s.reconnect(p)
-		}
+		s.started(p)
 	case a.kind == engine.ActionReconfigure && p.alive:
 		s.trace.event(s.now, markReconfigure, p.index, 0)
 		now := uint64(s.now)

@@ -42,17 +42,15 @@ func tcpConfig(protocol string, seed uint64) tcp.Config {
 	return config
 }
 
-// openConnections dials all connections that package tcp models, unless they are
-// too many.
-func (s *trial) openConnections() {
-	if !s.network.tcp || len(s.processes)*len(s.processes) > maxEagerConnections || s.network.exclusive {
+// openConnections dials all connections of a process that package tcp models,
+// unless they are too many.
+func (s *trial) openConnections(p *process) {
+	if len(s.processes)*len(s.processes) > maxEagerConnections || s.network.exclusive {
 		return
 	}
-	for _, p := range s.processes {
-		for _, other := range s.processes {
-			if p != other {
-				s.path(p, other.index)
-			}
+	for _, other := range s.processes {
+		if p != other {
+			s.path(p, other.index)
 		}
 	}
 }

@@ -56,8 +56,10 @@ type direction struct {
 	model *link.Model
 	// delayNS is the delay of a direction that does nothing else, or none.
 	delayNS int64
-	// soonest is the least propagation delay; rateBPS is 0 if unlimited.
-	soonest, rateBPS int64
+	// soonest is the least propagation delay.
+	soonest int64
+	// perByte is no more than what serialising a byte takes, in 1/1024 ns.
+	perByte int64
 	// entering are the frames that haven't entered, by when they will have.
 	entering sequence
 	// arriving are those on their way to a host, by when they will be there.
@@ -156,7 +158,10 @@ func newNetwork(t *topologies.Topology, transport string, seed uint64) (*network
 }
 
 func newDirection(p topologies.Parameters, seed uint64) direction {
-	d := direction{model: link.NewModel(p, seed), delayNS: none, soonest: int64(p.Delay), rateBPS: p.RateBPS, eventAt: never}
+	d := direction{model: link.NewModel(p, seed), delayNS: none, soonest: int64(p.Delay), eventAt: never}
+	if p.RateBPS > 0 {
+		d.perByte = 8_000_000_000 << 10 / p.RateBPS
+	}
 	switch {
 	case d.model.DelayOnly():
 		d.delayNS = int64(p.Delay)
@@ -315,8 +320,8 @@ func (s *trial) attend(d *direction, index int32) {
 	if !d.entering.empty() {
 		first := d.entering.first()
 		if soonest := first.at + d.soonest; soonest < min(next, d.eventAt) {
-			if d.rateBPS > 0 {
-				soonest += int64(s.network.bytes(&s.network.slab[first.index])) * 8_000_000_000 / d.rateBPS
+			if d.perByte > 0 {
+				soonest += int64(s.network.bytes(&s.network.slab[first.index])) * d.perByte >> 10
 			}
 			next = min(next, soonest)
 		}
@@ -333,37 +338,24 @@ func (s *trial) directionEvent(index int32) {
 	if d.eventAt != s.now {
 		return // an earlier one took its place
 	}
-	now := s.now
 	d.eventAt = 0 // what happens meanwhile needs no event
 	s.enter(d, index)
-	for d.arriving.count > 0 && !s.over {
-		next := *d.arriving.at(0)
-		if next.at > now && (next.at > now+ahead || !s.early(next)) {
-			break
-		}
+	for d.arriving.count > 0 && d.arriving.at(0).at <= s.now && !s.over {
+		slot := d.arriving.at(0).frame
 		d.arriving.drop()
-		s.now = next.at
-		s.arrive(next.frame)
+		s.arrive(slot)
 	}
-	if s.over {
-		return
-	}
-	s.now, d.eventAt = now, never
+	d.eventAt = never
 	s.attend(d, index)
-}
-
-// early tells whether a frame may arrive ahead of its time: if nothing comes to
-// its process before, neither by another link or process nor from a timer.
-func (s *trial) early(next laneEntry) bool {
-	n := s.network
-	to := n.paths[n.slab[next.frame].path].to
-	return n.exclusive && !to.sharesHost && n.routes.uplinks[to.host] != none && to.timers.next() > next.at
 }
 
 // enter lets those frames enter a direction whose time has come.
 func (s *trial) enter(d *direction, index int32) {
-	for !d.entering.empty() && d.entering.first().at <= s.now {
-		e := d.entering.pop()
+	for {
+		e, due := d.entering.popDue(s.now)
+		if !due {
+			return
+		}
 		s.pass(s.network.paths[s.network.slab[e.index].path], index, e.index, e.at)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"time"
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
@@ -91,54 +90,44 @@ type outgoing struct {
 	message   consensus.Message
 }
 
-// ahead is how long before its time a step may be carried out here, and a message
-// may arrive. What arrives at a process is handled in that order whatever else
-// happens in the meantime, so that this saves events and changes nothing but what
-// a kill finds: a process first handles what it begins within twice this time.
-const ahead = int64(50 * time.Microsecond)
-
 // deliver hands over an input that has arrived.
 func (s *trial) deliver(p *process, d delivery) {
-	if p.inbox.count > 0 || p.freeAt > s.now+ahead {
+	if p.inbox.count > 0 || p.freeAt > s.now {
 		*p.inbox.push() = d
-		s.wake(p)
-		return
+	} else {
+		s.step(p, d)
 	}
-	now := s.now
-	s.now = max(now, p.freeAt)
-	s.step(p, d)
-	s.work(p, now)
+	s.wake(p)
 }
 
-// wake sees to it that the process goes on once its core is free.
+// wake sees to it that the process goes on once its core is free, if inputs
+// wait for it.
 func (s *trial) wake(p *process) {
-	if !p.waking {
+	if p.inbox.count > 0 && !p.waking && !s.over {
 		p.waking = true
 		s.schedule(max(p.freeAt, s.now), eventWake, p.index)
 	}
 }
 
-// woken is the event of a core that is free again.
+// woken is the event of a core that is free again. It handles what waits until
+// something else comes before.
 func (s *trial) woken(p *process) {
 	p.waking = false
-	s.work(p, s.now)
-}
-
-// work handles waiting inputs, as far ahead as may be, and returns to the time
-// that it is.
-func (s *trial) work(p *process, now int64) {
-	for p.inbox.count > 0 && p.freeAt <= now+ahead && !s.over {
-		s.look()
-		s.now = max(now, p.freeAt)
+	for p.inbox.count > 0 && !s.over && (p.freeAt <= s.now || s.skip(p.freeAt)) {
 		s.step(p, p.inbox.pop())
 	}
-	if s.over {
-		return
+	s.wake(p)
+}
+
+// skip goes on to a time if nothing happens until then and then: it spares an
+// event that would be the next.
+func (s *trial) skip(to int64) bool {
+	if to >= s.queue.next() {
+		return false
 	}
-	s.now = now
-	if p.inbox.count > 0 {
-		s.wake(p)
-	}
+	s.look()
+	s.now = to
+	return !s.over
 }
 
 // step has a process handle one input, now.
@@ -147,7 +136,7 @@ func (s *trial) step(p *process, d delivery) {
 	switch d.kind {
 	case deliverMessage:
 		cost += s.costs.bytes(d.size)
-		s.trace.message(s.now, d.from, p.index, d.size, d.message)
+		s.trace.message(s.now, d.from, p.index, d.size)
 		s.receive(p, d)
 	case deliverTimer:
 		key, due := p.timers.pop(s.now)
@@ -180,7 +169,7 @@ func (s *trial) step(p *process, d delivery) {
 func (s *trial) receive(p *process, d delivery) {
 	input := consensus.Input{Kind: consensus.InputMessage, From: s.processes[d.from].node.ID, Message: d.message}
 	switch m := d.message.(type) {
-	case consensus.Response:
+	case *consensus.Response:
 		s.stepClient(p, &input)
 		return
 	case consensus.Request:
@@ -188,7 +177,7 @@ func (s *trial) receive(p *process, d delivery) {
 			return
 		}
 		if response, known := p.application.Answer(m.Command); known {
-			s.answer(p, response)
+			p.respond(response)
 			return
 		}
 		input.Kind, input.Message, input.Command = consensus.InputCommand, nil, m.Command
@@ -198,9 +187,18 @@ func (s *trial) receive(p *process, d delivery) {
 	}
 }
 
+// responsesAtOnce is how many responses share an allocation.
+const responsesAtOnce = 64
+
 // answer sends a response to its client.
-func (s *trial) answer(p *process, response consensus.Response) {
-	s.post(p, response.Client.Node(), response, false)
+func (s *trial) answer(p *process, response *consensus.Response) {
+	if len(s.responses) == 0 {
+		s.responses = make([]consensus.Response, responsesAtOnce)
+	}
+	kept := &s.responses[0]
+	s.responses = s.responses[1:]
+	*kept = *response
+	s.post(p, response.Client.Node(), kept, false)
 }
 
 // post notes a message that the step in hand sends.
@@ -210,9 +208,10 @@ func (s *trial) post(p *process, to consensus.NodeID, message consensus.Message,
 		p.dropped++
 		return
 	}
+	s.note(message)
 	m := outgoing{to: index, message: message, afterSync: afterSync}
 	if index != p.index {
-		m.size = s.size(message)
+		m.size = s.size()
 	}
 	s.posted = append(s.posted, m)
 }
@@ -235,7 +234,7 @@ func (s *trial) carryOut(p *process, cost int64) {
 		s.commit(p, &out.Committed[i])
 	}
 	for _, command := range out.Reads {
-		s.answer(p, p.application.Read(command))
+		p.respond(p.application.Read(command))
 	}
 	if len(out.Transfers) > 0 {
 		state := p.application.Snapshot()
@@ -409,20 +408,24 @@ func (s *trial) config(p *process) consensus.Config {
 }
 
 // start makes a process's machine and application, from its storage if it ran
-// before, and begins its life.
+// before, has it listen and dial, and begins its life.
 func (s *trial) start(p *process) error {
 	p.alive, p.startedAt, p.timerAt = true, s.now, never
-	if p.participates {
-		machine, err := s.protocol.New(s.config(p))
-		if err != nil {
-			return fmt.Errorf("starting %s: %w", p.node.Name, err)
-		}
-		p.machine, p.application = machine, consensus.NewApplication(s.application.New())
-		if err := p.storage.recover(p.application); err != nil {
-			return fmt.Errorf("starting %s again: %w", p.node.Name, err)
-		}
-		s.deliver(p, delivery{kind: deliverStart})
+	if s.network.tcp {
+		s.connect(p)
 	}
+	if !p.participates {
+		return nil
+	}
+	machine, err := s.protocol.New(s.config(p))
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", p.node.Name, err)
+	}
+	p.machine, p.application = machine, consensus.NewApplication(s.application.New())
+	if err := p.storage.recover(p.application); err != nil {
+		return fmt.Errorf("starting %s again: %w", p.node.Name, err)
+	}
+	s.deliver(p, delivery{kind: deliverStart})
 	return nil
 }
 

@@ -32,6 +32,8 @@ const (
 	eventAction
 	// eventLive: progress is reported.
 	eventLive
+	// eventStart: a process begins (process).
+	eventStart
 	// eventExpire: a timer of a modelled TCP connection is due (path).
 	eventExpire
 )
@@ -65,6 +67,21 @@ func (q *queue) first() *event {
 		q.fill()
 	}
 	return &q.heap[0]
+}
+
+// next is when the earliest event is, or never.
+func (q *queue) next() int64 {
+	if !q.hole {
+		if len(q.heap) == 0 {
+			return never
+		}
+		return q.heap[0].at
+	}
+	at := int64(never)
+	for i := 1; i < min(5, len(q.heap)); i++ {
+		at = min(at, q.heap[i].at)
+	}
+	return at
 }
 
 // pop removes the earliest event, which must exist.
@@ -155,16 +172,22 @@ func (q *sequence) first() *event {
 	return q.late.first()
 }
 
-// pop removes the earliest event, which must exist.
-func (q *sequence) pop() event {
+// popDue removes the earliest event if its time has come.
+func (q *sequence) popDue(now int64) (e event, due bool) {
+	if q.empty() {
+		return event{}, false
+	}
 	first := q.first()
-	e := *first
+	if first.at > now {
+		return event{}, false
+	}
+	e = *first
 	if q.ordered.count > 0 && first == q.ordered.at(0) {
 		q.ordered.drop()
 	} else {
 		q.late.pop()
 	}
-	return e
+	return e, true
 }
 
 // ring is a first-in first-out queue that keeps its memory. Its zero value is

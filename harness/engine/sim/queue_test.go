@@ -9,20 +9,41 @@ import (
 	"quorumlab/node/consensus"
 )
 
+// timedQueue gives a queue the methods of a sequence.
+type timedQueue struct{ *queue }
+
+func (q timedQueue) popDue(now int64) (e event, due bool) {
+	if q.next() > now {
+		return event{}, false
+	}
+	return q.pop(), true
+}
+
+// earliest is when the first of some events is, or never.
+func earliest(events []event) int64 {
+	if len(events) == 0 {
+		return never
+	}
+	return events[0].at
+}
+
 func TestEventsComeInTheOrderOfTimeAndThenOfScheduling(t *testing.T) {
 	type events interface {
 		empty() bool
 		push(event)
 		first() *event
-		pop() event
+		popDue(now int64) (event, bool)
 	}
 	for _, latest := range []int64{50, 1} { // how far times go back and forth
-		for _, q := range []events{&queue{}, &sequence{}} {
+		for _, q := range []events{timedQueue{&queue{}}, &sequence{}} {
 			random := rand.New(rand.NewPCG(1, 1))
 			var want []event
 			for i := range 20_000 {
 				if q.empty() != (len(want) == 0) {
 					t.Fatalf("%T: step %d: empty is %v with %d events", q, i, q.empty(), len(want))
+				}
+				if q, ok := q.(timedQueue); ok && q.next() != earliest(want) {
+					t.Fatalf("step %d: next is %d, want %d", i, q.next(), earliest(want))
 				}
 				switch {
 				case random.IntN(5) < 3 || len(want) == 0:
@@ -37,7 +58,10 @@ func TestEventsComeInTheOrderOfTimeAndThenOfScheduling(t *testing.T) {
 						t.Fatalf("%T: step %d: first is %+v, want %+v", q, i, *q.first(), want[0])
 					}
 				default:
-					if got := q.pop(); got != want[0] {
+					if e, due := q.popDue(want[0].at - 1); due {
+						t.Fatalf("%T: step %d: popped %+v before its time", q, i, e)
+					}
+					if got, due := q.popDue(want[0].at); !due || got != want[0] {
 						t.Fatalf("%T: step %d: popped %+v, want %+v", q, i, got, want[0])
 					}
 					want = want[1:]

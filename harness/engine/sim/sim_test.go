@@ -132,7 +132,7 @@ func TestARatedLinkSerialisesEachSegmentOnEachHop(t *testing.T) {
 			frames := uint64(0)
 			for _, row := range sc.rows {
 				request := requestSize(t, row)
-				response := size(nil, consensus.Response{
+				response := size(nil, &consensus.Response{
 					Client: consensus.NewClientID(2, 1), Sequence: row.Sequence, Slot: row.Slot, Result: []byte{1},
 				})
 				if got, want := latency(row), twoLinks(request, header)+twoLinks(response, header); got != want {

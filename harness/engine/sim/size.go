@@ -8,13 +8,24 @@ import (
 	"quorumlab/node/wire"
 )
 
-// size is the size of a message, framed. Of messages that a step sends to many,
-// one after the other, it is computed once.
-func (s *trial) size(message consensus.Message) int32 {
-	if !identical(message, s.sized.message) {
-		s.sized.message, s.sized.size = message, int32(size(s.protocol.Codec, message))
+// unsized stands for a size that wasn't needed yet.
+const unsized = -1
+
+// note fingerprints what a message says. One that a step sends to many, one after
+// the other, is fingerprinted and measured once.
+func (s *trial) note(message consensus.Message) {
+	if !identical(message, s.latest.message) {
+		s.latest = waitingMessage{unsized, message}
+		s.trace.label(message)
 	}
-	return s.sized.size
+}
+
+// size is the size of the latest message that was noted, framed.
+func (s *trial) size() int32 {
+	if s.latest.size == unsized {
+		s.latest.size = int32(size(s.protocol.Codec, s.latest.message))
+	}
+	return s.latest.size
 }
 
 // identical tells whether two values are the same in memory. Comparing them by
@@ -34,7 +45,7 @@ func size(codec consensus.Codec, message consensus.Message) int {
 		command := field(uint64(c.Client)) + field(c.Sequence) + field(c.FirstUnanswered) +
 			bytesField(len(c.Operation)) + field(uint64(c.Kind))
 		return frameHeader + 1 + varint(uint64(command)) + command
-	case consensus.Response:
+	case *consensus.Response:
 		return frameHeader + field(uint64(m.Client)) + field(m.Sequence) + field(m.Slot) +
 			bytesField(len(m.Result)) + field(uint64(m.Index))
 	case *consensus.Snapshot:

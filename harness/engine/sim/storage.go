@@ -180,9 +180,7 @@ func (s *trial) synced(p *process) {
 		s.send(p, leave, m.to, m.size, m.message)
 	}
 	s.sync(p)
-	if p.inbox.count > 0 { // messages to itself
-		s.wake(p)
-	}
+	s.wake(p) // for messages to itself
 }
 
 // install replaces the application's state by a snapshot's and returns the cost.

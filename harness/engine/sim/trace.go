@@ -50,12 +50,16 @@ func (t *trace) event(at int64, mark uint64, process int32, detail uint64) {
 }
 
 // message chains the handling of a message.
-func (t *trace) message(at int64, from, to, size int32, message consensus.Message) {
+func (t *trace) message(at int64, from, to, size int32) {
 	t.events++
+	t.mix(uint64(at)^uint64(uint32(size))<<40, markMessage<<56|uint64(uint32(from))<<28^uint64(uint32(to)))
+}
+
+// label chains what a message that is sent says; that isn't an event.
+func (t *trace) label(message consensus.Message) {
 	label := message.Label()
 	first, last := ends(label.Kind)
-	t.mix(uint64(at), markMessage<<56|uint64(uint32(from))<<28^uint64(uint32(to)))
-	t.mix(label.Slot^bits.RotateLeft64(first, 24), label.Round<<24^uint64(label.Leader)<<48^uint64(uint32(size))^last)
+	t.mix(label.Slot^bits.RotateLeft64(first, 24), label.Round<<24^uint64(label.Leader)<<48^last)
 }
 
 // text chains a string and a number.

@@ -43,8 +43,10 @@ type trial struct {
 	// out and posted are those of the step in hand.
 	out    consensus.Outbox
 	posted []outgoing
-	// sized is the latest message whose size was computed.
-	sized waitingMessage
+	// latest is the latest message that was posted, with its size, or unsized.
+	latest waitingMessage
+	// responses is the memory that responses are taken from.
+	responses []consensus.Response
 	// segments is the output of package tcp, delivered a spare buffer of it,
 	// touched the paths with messages to flush.
 	segments  tcp.Output
@@ -157,7 +159,7 @@ func (s *trial) addProcesses() error {
 		p.serves = slices.ContainsFunc(s.protocol.Roles, func(spec consensus.RoleSpec) bool {
 			return spec.Serves && node.Has(spec.Name)
 		})
-		p.respond = func(response consensus.Response) { s.answer(p, response) }
+		p.respond = func(response consensus.Response) { s.answer(p, &response) }
 		p.client.record = s.recorder(p)
 		used[host]++
 		s.addID(node.ID, p.index)
@@ -281,6 +283,8 @@ func (s *trial) happen(e event) {
 		s.opened(s.network.paths[e.index])
 	case eventExpire:
 		s.expireModelled(s.network.paths[e.index])
+	case eventStart:
+		s.started(s.processes[e.index])
 	case eventPhase:
 		s.phaseOver()
 	case eventAction:
