@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,11 +16,13 @@ import (
 )
 
 // judged is the verdict about a trial of these records.
-func judged(t *testing.T, rows []results.Row, events []eventLine, statuses map[string]control.Status, change func(*trial)) *trial {
+func judged(t *testing.T, rows []results.Row, events []eventLine, statuses map[string]control.Status, change func(*trial), flags ...string) *trial {
 	t.Helper()
-	source := load(t, "sim", "--set", "repeat=1")
+	source := load(t, "sim", append([]string{"--set", "repeat=1"}, flags...)...)
 	folder, plan := newFolder(t, source)
 	tr := newTrial(folder, plan[0])
+	tr.measureFrom(0)
+	tr.verdict.MeasureStartNS = 0
 	if change != nil {
 		change(&tr)
 	}
@@ -48,9 +52,7 @@ func judged(t *testing.T, rows []results.Row, events []eventLine, statuses map[s
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.measureFrom(0)
-	tr.verdict.MeasureStartNS = 0
-	if err := tr.judge(statuses); err != nil {
+	if err := tr.judge(t.Context(), statuses); err != nil {
 		t.Fatal(err)
 	}
 	return &tr
@@ -72,6 +74,11 @@ func request(sequence uint64, operation, value, outcome, result string) results.
 func prefix(node string, slot uint64, hash string) eventLine {
 	return eventLine{TimeNS: int64(slot), Node: node, Event: consensus.Event{
 		Role: consensus.RoleApplication, Label: consensus.Label{Kind: consensus.EventPrefix, Slot: slot}, Hash: hash}}
+}
+
+// both are the statuses of two replicas that agree.
+func both(slot uint64) map[string]control.Status {
+	return map[string]control.Status{"replica1": learner(slot, "cc"), "replica2": learner(slot, "cc")}
 }
 
 func learner(slot uint64, hash string) control.Status {
@@ -101,13 +108,16 @@ func TestALinearizableHistoryWithAgreeingReplicasIsValid(t *testing.T) {
 
 func TestAStaleReadVoidsTheTrialAndItsPictureIsInTheFolder(t *testing.T) {
 	stale := []results.Row{goodHistory[0], goodHistory[1], request(3, "read", "", "ok", "a")}
-	tr := judged(t, stale, nil, map[string]control.Status{"replica1": learner(3, "cc")}, nil)
+	tr := judged(t, stale, nil, both(3), nil)
 	if v := tr.verdict; v.Valid || v.Linearizable != "violation" || codes(v) != voidHistory || v.History.Reason == "" {
 		t.Errorf("%+v", v)
 	}
 	for _, name := range []string{results.ViolationPage, "violation.json"} {
 		if info, err := os.Stat(filepath.Join(tr.folder.TrialDir(1), name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
+		}
+		if text, err := os.ReadFile(filepath.Join(tr.folder.TrialDir(1), name)); err != nil || !strings.Contains(string(text), "SIMULATED") {
+			t.Errorf("%s doesn't say that the trial was simulated (%v)", name, err)
 		}
 	}
 	if err := tr.folder.WriteVerdict(tr.verdict); err != nil {
@@ -121,7 +131,7 @@ func TestAStaleReadVoidsTheTrialAndItsPictureIsInTheFolder(t *testing.T) {
 
 // What a request wrote that isn't recorded looks as if it came from nowhere.
 func TestAHistoryWithGapsIsNotChecked(t *testing.T) {
-	tr := judged(t, []results.Row{request(1, "read", "", "ok", "never written")}, nil, nil, func(tr *trial) { tr.unfinished("client1 was killed") })
+	tr := judged(t, []results.Row{request(1, "read", "", "ok", "never written")}, nil, both(1), func(tr *trial) { tr.unfinished("client1 was killed") })
 	if v := tr.verdict; v.Valid || v.Linearizable != "not_checked" || !strings.Contains(v.History.Reason, "client1 was killed") || codes(v) != voidUnfinished {
 		t.Errorf("%+v", v)
 	}
@@ -129,7 +139,7 @@ func TestAHistoryWithGapsIsNotChecked(t *testing.T) {
 
 func TestNopsAreNotCheckedWhichVoidsNothing(t *testing.T) {
 	nop := request(1, "nop", "", "ok", "")
-	tr := judged(t, []results.Row{nop}, nil, map[string]control.Status{"replica1": learner(1, "cc")}, nil)
+	tr := judged(t, []results.Row{nop}, nil, both(1), nil)
 	if v := tr.verdict; !v.Valid || v.Linearizable != "not_checked" {
 		t.Errorf("%+v", v)
 	}
@@ -173,7 +183,9 @@ func TestATrialInWhichNothingWasAnsweredIsVoidUnlessLeadersDuelled(t *testing.T)
 		codes     string
 	}{{0, voidUnanswered}, {7, ""}} {
 		leader := control.Status{Status: consensus.Status{Counters: map[string]uint64{"leader.preempted": c.preempted}}}
-		tr := judged(t, rows, nil, map[string]control.Status{"leader1": leader, "replica1": learner(0, "")}, nil)
+		statuses := both(0)
+		statuses["leader1"] = leader
+		tr := judged(t, rows, nil, statuses, nil)
 		if codes(tr.verdict) != c.codes {
 			t.Errorf("%d pre-empted: %+v", c.preempted, tr.verdict.Reasons)
 		}
@@ -186,8 +198,72 @@ func TestLostControlLinesAndLateRequestsShow(t *testing.T) {
 	late.DoneNS += int64(clientLateAfter) + 1
 	rows := []results.Row{goodHistory[0], late}
 	rows[1].Result = "a"
-	tr := judged(t, rows, nil, map[string]control.Status{"replica1": {DroppedLines: 3, DroppedMessages: 2}}, nil)
+	statuses := both(4)
+	statuses["leader1"] = control.Status{DroppedLines: 3, DroppedMessages: 2}
+	tr := judged(t, rows, nil, statuses, nil)
 	if v := tr.verdict; codes(v) != voidControl || !v.ClientLimited || v.Counters["dropped_messages"] != 2 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// A replica that died before it could report what it had decided is known all the
+// same: what was compared with nothing isn't ok.
+func TestAReplicaThatDiedSilentlyLeavesAgreementUnknownUnlessTwoOthersLive(t *testing.T) {
+	for _, c := range []struct {
+		name, replicas string
+		events         []eventLine
+		statuses       map[string]control.Status
+		want           string
+	}{
+		{"one of two", "2", nil, map[string]control.Status{"replica1": learner(9, "aa")}, "unknown"},
+		{"both", "2", nil, map[string]control.Status{"leader1": {}}, "unknown"},
+		{"one of two, which had reported", "2", []eventLine{prefix("replica1", 1000, "aa"), prefix("replica2", 1000, "aa")},
+			map[string]control.Status{"replica1": learner(1500, "bb")}, "ok"},
+		{"one of three", "3", nil, map[string]control.Status{"replica1": learner(9, "aa"), "replica3": learner(9, "aa")}, "ok"},
+		{"two of three", "3", nil, map[string]control.Status{"replica3": learner(9, "aa")}, "unknown"},
+		{"none of one", "1", nil, map[string]control.Status{"replica1": learner(9, "aa")}, "ok"},
+	} {
+		tr := judged(t, goodHistory, c.events, c.statuses, nil, "--set", "system.roles.replicas="+c.replicas)
+		wantCodes := map[string]string{"ok": "", "unknown": voidNoStates}[c.want]
+		if v := tr.verdict; v.Agreement != c.want || codes(v) != wantCodes {
+			t.Errorf("%s: %s %q, want %s", c.name, v.Agreement, codes(v), c.want)
+		}
+	}
+}
+
+func TestWhatMendsATrialWithoutAnAnswerDependsOnWhyThereIsNone(t *testing.T) {
+	unanswered := []results.Row{request(1, "update", "a", "timeout", "")}
+	for _, c := range []struct {
+		name       string
+		rows       []results.Row
+		flags      []string
+		shorten    bool
+		mend, says string
+	}{
+		{"nothing is known", unanswered, nil, false, mendLookAtEvents, "none of the 1 requests"},
+		{"the topology takes longer than the timeout", unanswered, []string{"--set", "workload.timeout=60ms"}, false,
+			mendRaiseTimeout, "workload.timeout is 60ms, and the topology alone makes an answer take 60ms"},
+		{"no request fell due before the last answer", goodHistory, []string{"--set", "stop.requests=3"}, true,
+			mendStopLater, "in the 5ms of the measured phase before the last of the 3 answers"},
+		{"no request fell due", nil, nil, false, mendMoreLoad, "no request fell due"},
+	} {
+		tr := judged(t, c.rows, nil, both(3), func(tr *trial) {
+			if c.shorten {
+				tr.verdict.MeasureEndNS = 5_000_000
+			}
+		}, c.flags...)
+		if reasons := tr.verdict.Reasons; len(reasons) != 1 || reasons[0].Code != voidUnanswered || reasons[0].Mend != c.mend || !strings.Contains(reasons[0].Text, c.says) {
+			t.Errorf("%s: %+v", c.name, reasons)
+		}
+	}
+}
+
+func TestAnInterruptedCheckIsNoVerdict(t *testing.T) {
+	tr := judged(t, goodHistory, nil, both(3), nil)
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(interrupted)
+	if err := tr.judge(ctx, both(3)); !errors.Is(err, interrupted) {
+		t.Errorf("%v, want the context's cause", err)
 	}
 }

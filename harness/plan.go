@@ -88,7 +88,7 @@ func planWith(ctx context.Context, find lookup, source *experiment.Source) ([]st
 		name, reason = chosen.Name(), why
 	}
 	plan := source.Plan()
-	lines := append([]string{cost(source, plan, name) + ", on " + name}, because(source, name, reason)...)
+	lines := append([]string{cost(source, plan, name)}, because(source, name, reason)...)
 	for _, planned := range plan {
 		lines = append(lines, fmt.Sprintf("trial %d: %s, seed %d", planned.Number, describeTrial(planned), planned.Seed))
 	}

@@ -130,7 +130,7 @@ func (t *simulatedTrial) run(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil && ctx.Err() != nil {
-			err = errors.Join(err, os.RemoveAll(t.folder.TrialDir(t.planned.Trial)))
+			_ = os.RemoveAll(t.folder.TrialDir(t.planned.Trial)) // without a verdict it counts for nothing
 		}
 	}()
 	simulated, err := t.simulate(ctx)

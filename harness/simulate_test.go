@@ -185,6 +185,10 @@ func TestAnInterruptedSimulationKeepsTheFinishedTrials(t *testing.T) {
 	if manifest.TraceHash != "" || manifest.Plan[0].TraceHash == "" {
 		t.Errorf("trace hashes: whole %q, first %q", manifest.TraceHash, manifest.Plan[0].TraceHash)
 	}
+	trials, err := os.ReadDir(filepath.Join(folder.Dir(), "trials"))
+	if err != nil || len(trials) != summary.Points[0].Attempted {
+		t.Errorf("%d folders of %d trials that have ended (%v)", len(trials), summary.Points[0].Attempted, err)
+	}
 }
 
 func TestASimulationThatCannotBeEndsTheRunWithItsReason(t *testing.T) {
@@ -231,9 +235,47 @@ func TestALoadThatEndsWithItsRequestsCountsUpToTheLast(t *testing.T) {
 	if rate := *point.Throughput.Mean; rate < 150 || rate > 250 {
 		t.Errorf("%v requests a second, want about 200", rate)
 	}
-	_, summary = simulated(t, load(t, "sim", "--set", "stop={requests: 3}", "--set", "repeat=1"), nil)
-	if summary.Valid || !strings.Contains(strings.Join(summary.VoidReasons, " "), voidStopped) {
-		t.Errorf("a load that ended in its warm-up: %+v", summary.VoidReasons)
+	// The answer that ends the phase is at its end, which isn't in it.
+	last := int64(0)
+	for row, err := range folder.Requests(1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row.DoneNS == verdicts[0].MeasureEndNS {
+			last = row.DoneNS
+		}
+	}
+	if last == 0 {
+		t.Errorf("no answer came at the end of the measured phase, %d", verdicts[0].MeasureEndNS)
+	}
+}
+
+// Few answers show best what the last one would add.
+func TestThroughputUpToTheLastOfAFewAnswersIsThatOfALongLoad(t *testing.T) {
+	_, summary := simulated(t, load(t, "sim", "--set", "repeat=10", "--set", "stop.requests=70"), nil)
+	// Some 10 of the 70 answers are in the measured phase: one more would be a tenth
+	// more a second.
+	point := summary.Points[0]
+	if point.Trials < 10 {
+		t.Fatalf("%d trials, %v", point.Trials, summary.VoidReasons)
+	}
+	if mean := *point.Throughput.Mean; mean < 190 || mean > 205 {
+		t.Errorf("%v requests a second, want about 200", mean)
+	}
+}
+
+func TestALoadThatEndsByTheWarmUpHasOneReasonToBeVoid(t *testing.T) {
+	folder, _ := simulated(t, load(t, "sim", "--set", "stop={requests: 3}", "--set", "repeat=1"), nil)
+	verdicts, err := folder.Trials()
+	if err != nil || len(verdicts) != 1 || codes(verdicts[0]) != voidStopped || verdicts[0].Reasons[0].Mend != mendStopLater || verdicts[0].MeasureEndNS != 0 {
+		t.Errorf("%+v, %v", verdicts, err)
+	}
+	tr := newTrial(folder, load(t, "sim").Plan()[0])
+	at := &recorder{limit: 3, limitNS: int64(300 * time.Millisecond)} // the very end of the warm-up
+	ended := simulatedTrial{trial: tr}
+	ended.measured(&engine.Simulated{}, at)
+	if codes(ended.verdict) != voidStopped {
+		t.Errorf("a load that ended with the warm-up: %+v", ended.verdict)
 	}
 }
 
@@ -302,14 +344,39 @@ func newFolderWithMemory(t *testing.T, source *experiment.Source, memory int64) 
 
 func TestThePlanOfASimulationTellsItsVirtualTime(t *testing.T) {
 	source := load(t, "sim")
-	lines := PlanLines(source)
-	if !strings.Contains(lines[0], "SIMULATED: 3.9s of virtual time") || len(lines) != 4 {
-		t.Errorf("plan %q", lines)
+	for flag, want := range map[string]string{
+		"repeat=3": "SIMULATED: 3.9s of virtual time", "stop.requests=100": "SIMULATED: 1.5s of virtual time",
+		"stop.leader=true": "SIMULATED: at most 3.9s of virtual time",
+	} {
+		source := load(t, "sim", "--set", flag)
+		lines, err := PlanLines(t.Context(), source)
+		if err != nil || !strings.Contains(lines[0], want) || len(lines) != 4 {
+			t.Errorf("%s: plan %q, %v", flag, lines, err)
+		}
+		if lines := planLines(source, source.Plan(), results.Manifest{Engine: "sim", Links: "model"}, "dir"); !strings.Contains(lines[0], want) {
+			t.Errorf("%s: a run says %q", flag, lines)
+		}
 	}
 	manifest := results.Manifest{Engine: "sim", Links: "model", Simulated: true, EngineReason: "netns doesn't work here: forbidden"}
 	source.Spec.Engine = "auto"
 	if lines := planLines(source, source.Plan(), manifest, "dir"); !slices.Contains(lines, "engine sim, because netns doesn't work here: forbidden") {
 		t.Errorf("lines %q", lines)
+	}
+}
+
+// bench plan says what bench run would do.
+func TestThePlanIsOfTheEngineThatAutoStandsFor(t *testing.T) {
+	source := load(t, "auto")
+	works := checkedEngine{"netns", []engine.Readiness{{Name: "netns", OK: true}}}
+	forbidden := checkedEngine{"netns", []engine.Readiness{{Name: "netns", Reason: "forbidden"}}}
+	lines, err := planWith(t.Context(), finder(works), source)
+	if err != nil || len(lines) != 4 || strings.Contains(lines[0], "SIMULATED") || !strings.Contains(lines[0], "about 10s") {
+		t.Errorf("where netns works: %q, %v", lines, err)
+	}
+	lines, err = planWith(t.Context(), finder(forbidden), source)
+	if err != nil || len(lines) != 5 || !strings.Contains(lines[0], "SIMULATED: 3.9s of virtual time") ||
+		lines[1] != "engine sim, because netns doesn't work here: forbidden" {
+		t.Errorf("where it doesn't: %q, %v", lines, err)
 	}
 }
 
@@ -325,5 +392,34 @@ func TestLinksOfASimulatedTrialAreCounted(t *testing.T) {
 	}
 	if len(counted.Directions) != 2*9 || counted.Directions[0].Frames == 0 {
 		t.Errorf("%d directions, the first with %d frames", len(counted.Directions), counted.Directions[0].Frames)
+	}
+}
+
+// interruptedSimulator is interrupted once the trial has begun.
+type interruptedSimulator struct {
+	sim.Engine
+	interrupt func()
+}
+
+func (s interruptedSimulator) Simulate(ctx context.Context, simulation engine.Simulation) (*engine.Simulated, error) {
+	s.interrupt()
+	return s.Engine.Simulate(ctx, simulation)
+}
+
+func TestAnInterruptedSimulatedTrialLeavesNoFolder(t *testing.T) {
+	source := load(t, "sim")
+	folder, plan := newFolder(t, source)
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	r := &run{source: source, plan: plan, folder: folder, progress: quiet()}
+	for i := range 2 { // during a trial, and before one
+		err := r.simulateOne(ctx, interruptedSimulator{interrupt: func() { cancel(interrupted) }}, plan[i])
+		if !errors.Is(err, interrupted) {
+			t.Errorf("trial %d: %v, want the context's cause", i+1, err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(folder.Dir(), "trials")); err != nil || len(left) > 0 {
+		t.Errorf("it left %v (%v)", left, err)
 	}
 }

@@ -197,7 +197,10 @@ func TestHelpVersionAndCompletion(t *testing.T) {
 	}{
 		{nil, "bench run experiments/quickstart.yaml"},
 		{[]string{"--help"}, "doctor"},
+		{[]string{"--help"}, "simulates all that in virtual time"},
 		{[]string{"run", "--help"}, "Exit status"},
+		{[]string{"run", "--help"}, "the links of engine netns"},
+		{[]string{"run", "--help"}, "which engine netns runs"},
 		{[]string{"version"}, "bench 0."},
 		{[]string{"completion", "bash"}, "bash completion"},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -127,6 +128,35 @@ func TestAViolationExitsWithItsStatusAndSaysWhereToLook(t *testing.T) {
 	for _, text := range []string{"NOT LINEARIZABLE", "see " + page, "VOID", "SIMULATED"} {
 		if !strings.Contains(got.stdout, text) {
 			t.Errorf("the table lacks %q:\n%s", text, got.stdout)
+		}
+	}
+}
+
+// Ctrl-C after a violation must not hide it from scripts.
+func TestAViolationOutranksWhatStoppedTheRun(t *testing.T) {
+	folder, err := results.Create(filepath.Join(t.TempDir(), "run"), results.Manifest{Experiment: "x", Repeat: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the disk is full")
+	for _, c := range []struct {
+		finding string
+		stopped error
+		status  int
+		says    string
+	}{
+		{results.FindingViolation, errInterrupted, exitViolation, "bench: interrupted"},
+		{results.FindingViolation, broken, exitViolation, "bench: the disk is full"},
+		{results.FindingViolation, nil, exitViolation, ""},
+		{results.FindingOK, errInterrupted, exitInterrupted, "bench: interrupted"},
+		{results.FindingOK, broken, exitFailed, "bench: the disk is full"},
+		{results.FindingOK, nil, exitVoid, ""},
+	} {
+		summary := &results.Summary{Points: []results.Point{{Attempted: 1, Linearizable: c.finding, Agreement: results.FindingOK}}}
+		var stdout, stderr bytes.Buffer
+		status := statusOf(finish(folder, summary, c.stopped, false, &stdout, &stderr), &stderr)
+		if status != c.status || strings.TrimSpace(stderr.String()) != c.says || stdout.Len() == 0 {
+			t.Errorf("%s, stopped by %v: status %d, want %d\n%s", c.finding, c.stopped, status, c.status, stderr.String())
 		}
 	}
 }

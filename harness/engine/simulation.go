@@ -39,12 +39,14 @@ type Simulation struct {
 	// Transport is TransportTCP or TransportDatagram.
 	Transport string
 	Costs     Costs
-	// StartSpread is how late processes may begin their work, each at an instant
-	// drawn from the seed: real ones are started one after another, and those of
-	// a protocol that begin at the very same instant may stay in step for ever.
+	// StartSpread is how late processes may start, each at an instant drawn from
+	// the seed: real ones are started one after another, and those of a protocol
+	// that begin at the very same instant may stay in step for ever. Over TCP a
+	// process listens and dials from its instant on; over datagrams what comes
+	// before it waits.
 	StartSpread time.Duration
-	// LeaderTimeout is how long the load waits for a process that leads, Lead
-	// how long it waits after that.
+	// LeaderTimeout is how long the load waits for a process that leads, once all
+	// have started, Lead how long it waits after that.
 	LeaderTimeout, Lead time.Duration
 	// Drain bounds the time after the load until all live replicas have
 	// committed the same slots.
@@ -52,8 +54,9 @@ type Simulation struct {
 	Stop  Stop
 	// Actions happen while the load runs, in the order of their times.
 	Actions []Action
-	// Row takes each request once it is answered or given up; Event takes what
-	// the named node reports; Live, unless nil, is called now and then.
+	// Row takes each request once it is answered or given up, Event what the named
+	// node reports, both in the order of their times; Live, unless nil, is called
+	// now and then.
 	Row   func(results.Row)
 	Event func(at consensus.Time, node string, event consensus.Event)
 	Live  func(elapsed time.Duration, progress control.Progress)

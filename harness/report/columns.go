@@ -51,6 +51,8 @@ const (
 	unknown = "-"
 	// timedOut stands for a percentile that falls among the timeouts.
 	timedOut = "timeout"
+	// violated stands for a finding that nobody may overlook.
+	violated = "VIOLATION"
 )
 
 // points writes the table in the roomiest density that fits, which it returns.
@@ -284,7 +286,7 @@ func findingCell(p results.Point) string {
 	case p.Attempted == 0:
 		return unknown
 	case p.Linearizable == results.FindingViolation:
-		return "VIOLATION"
+		return violated
 	case p.Linearizable == results.FindingNotChecked:
 		return "not checked"
 	}

@@ -154,7 +154,7 @@ func historyNote(summary *results.Summary) string {
 	note := "linearizable: " + finding
 	if operations > 0 {
 		note += ", " + plural(operations, "operation")
-		if finding == results.FindingOK || finding == "VIOLATION" {
+		if finding == results.FindingOK || finding == violated {
 			note += " checked"
 		}
 	}

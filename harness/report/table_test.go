@@ -123,6 +123,20 @@ func firstLeaders() *results.Summary {
 	return summary
 }
 
+// What was not checked, or came to no end, mustn't read as if it had been checked.
+func TestOnlyAFindingSaysThatOperationsWereChecked(t *testing.T) {
+	for finding, want := range map[string]string{
+		results.FindingOK: "linearizable: ok, 150 operations checked", results.FindingViolation: "linearizable: VIOLATION, 150 operations checked",
+		results.FindingUnknown: "linearizable: unknown, 150 operations", results.FindingNotChecked: "linearizable: not checked, 150 operations",
+	} {
+		p := point(`{}`, 1)
+		p.Linearizable, p.CheckedOperations = finding, 150
+		if got := historyNote(summaryOf(p)); got != want {
+			t.Errorf("%s: %q, want %q", finding, got, want)
+		}
+	}
+}
+
 func wideSweep() *results.Summary {
 	summary := summaryOf()
 	for _, rate := range []string{"10/s", "1000/s", "25000/s"} {

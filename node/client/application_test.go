@@ -341,7 +341,7 @@ func stepper(t testing.TB, l control.Load) (*Machine, func()) {
 	return m, func() {
 		// An answer needs boxing too: the driver does that, not the machine.
 		response := consensus.Response{Client: m.id, Sequence: m.outstanding[0].due.Sequence, Slot: 1, Result: failure}
-		m.answer(now, response)
+		m.answer(now, &response)
 		out.Reset()
 		now = m.at(m.next)
 		m.Step(now, consensus.Input{Kind: consensus.InputTimer, Timer: wake}, &out)

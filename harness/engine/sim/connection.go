@@ -19,8 +19,9 @@ const (
 // connection is the TCP connection that a path's messages go by where links are
 // steady: where none on the way and on the way back has loss or jitter, nor a rate
 // with a queue of fewer than unboundedQueueFrames. A process dials all its peers
-// when it starts, so that the connection to a peer that lives is established one round trip later, and dials again once it learns
-// that its peer was killed. (Over datagrams a connection is open for ever.)
+// when it starts, so that the connection to a peer that lives is established one
+// round trip later, and again and again one that doesn't listen yet or any more.
+// (Over datagrams a connection is open for ever.)
 type connection struct {
 	// epoch tells the path's connections apart.
 	epoch uint32

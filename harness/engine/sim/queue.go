@@ -51,52 +51,78 @@ func (e *event) before(other *event) bool {
 	return e.at < other.at || e.at == other.at && e.order < other.order
 }
 
-// queue is a heap of events with four children a node, the earliest at 0.
+// nearEvents is how many of the earliest events are kept sorted.
+const nearEvents = 32
+
+// queue gives events in their order. The earliest few are kept sorted, for most
+// events are added to happen very soon and many trials have few; all others are in
+// a heap with four children a node.
 type queue struct {
-	heap []event
-	// hole is true while the earliest event was taken and nothing has its place:
-	// most events lead to another one, which then needs no way of its own.
-	hole bool
+	// near has the earliest events, the earliest last; none in heap is before them.
+	near  [nearEvents]event
+	count int
+	heap  []event
 }
 
-func (q *queue) empty() bool { return len(q.heap) == 0 || q.hole && len(q.heap) == 1 }
+func (q *queue) empty() bool { return q.count == 0 && len(q.heap) == 0 }
 
 // first is the earliest event, which must exist, until the next push or pop.
 func (q *queue) first() *event {
-	if q.hole {
-		q.fill()
+	if q.count == 0 {
+		return &q.heap[0]
 	}
-	return &q.heap[0]
+	return &q.near[q.count-1]
 }
 
 // next is when the earliest event is, or never.
 func (q *queue) next() int64 {
-	if !q.hole {
-		if len(q.heap) == 0 {
-			return never
-		}
-		return q.heap[0].at
+	if q.empty() {
+		return never
 	}
-	at := int64(never)
-	for i := 1; i < min(5, len(q.heap)); i++ {
-		at = min(at, q.heap[i].at)
-	}
-	return at
+	return q.first().at
 }
 
 // pop removes the earliest event, which must exist.
 func (q *queue) pop() event {
-	e := *q.first()
-	q.hole = true
-	return e
+	if q.count > 0 {
+		q.count--
+		return q.near[q.count]
+	}
+	first := q.heap[0]
+	last := len(q.heap) - 1
+	e := q.heap[last]
+	q.heap = q.heap[:last]
+	if last > 0 {
+		q.sink(e)
+	}
+	return first
 }
 
 func (q *queue) push(e event) {
-	if q.hole {
-		q.hole = false
-		q.sink(e)
+	if len(q.heap) > 0 && q.heap[0].before(&e) {
+		q.rise(e)
 		return
 	}
+	if q.count == nearEvents {
+		if q.near[0].before(&e) {
+			q.rise(e)
+			return
+		}
+		q.rise(q.near[0])
+		copy(q.near[:], q.near[1:])
+		q.count--
+	}
+	i := q.count
+	for i > 0 && q.near[i-1].before(&e) {
+		q.near[i] = q.near[i-1]
+		i--
+	}
+	q.near[i] = e
+	q.count++
+}
+
+// rise adds e to the heap.
+func (q *queue) rise(e event) {
 	q.heap = append(q.heap, e)
 	h := q.heap
 	i := len(h) - 1
@@ -111,18 +137,7 @@ func (q *queue) push(e event) {
 	h[i] = e
 }
 
-// fill puts the last event into the hole.
-func (q *queue) fill() {
-	q.hole = false
-	last := len(q.heap) - 1
-	e := q.heap[last]
-	q.heap = q.heap[:last]
-	if last > 0 {
-		q.sink(e)
-	}
-}
-
-// sink puts e where it belongs, for which the event at 0 makes room.
+// sink puts e where it belongs in the heap, for which the event at 0 makes room.
 func (q *queue) sink(e event) {
 	h := q.heap
 	i := 0

@@ -22,17 +22,23 @@
 // sent, each in frames of its own, without acknowledgements or windows; else package
 // tcp models all that, and messages that leave together share segments.
 //
+// A process starts at an instant drawn from the seed. Over TCP nothing listens
+// before that, as after a kill, and it dials its peers then. Over datagrams, which
+// nobody sends again, what comes before waits for its beginning. The load begins
+// once all have begun.
+//
+// Everything happens at its own time: rows and events are handed out in the order
+// of their times, those of one instant in the order in which they were caused.
+//
 // Storage: with memory nothing survives a kill; with disk every record does;
 // with fsync those whose sync is over. A sync takes Costs.Sync, one runs at a
 // time, and all records that came meanwhile go with the next.
 //
 // # What isn't
 //
-// A kill takes effect between two steps, and only once the process has handled
-// what it would begin to handle within a tenth of a millisecond: the
-// simulator carries steps out so far ahead of their time. Handshakes of connections
-// take the path's delays without jitter, queueing and loss where frames can't be
-// lost. Disks have no bandwidth, hosts no memory limits, and the core that a process
+// A kill takes effect at its instant, but between two steps: of one that has begun
+// by then all is done and sent. Handshakes of connections take the path's delays
+// without jitter, queueing and loss where frames can't be lost. Disks have no bandwidth, hosts no memory limits, and the core that a process
 // has is its own, also where processes share a host.
 package sim
 
