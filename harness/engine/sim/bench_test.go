@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"quorumlab/harness/check"
 	"quorumlab/node/control"
 	"quorumlab/node/multipaxos"
 	_ "quorumlab/node/multipaxos/wire"
+	"quorumlab/results"
 	"quorumlab/topologies"
 )
 
@@ -34,6 +36,9 @@ func threeCoLocated(b *testing.B, change func(*scenario)) {
 	for b.Loop() {
 		r := sc.run(b)
 		agree(b, r)
+		if sc.Row != nil {
+			linearizable(b, sc.rows)
+		}
 		virtual += r.Elapsed
 		operations += r.Statuses["n4"].Counters["client.answered"]
 		events += r.Events
@@ -44,7 +49,26 @@ func threeCoLocated(b *testing.B, change func(*scenario)) {
 	b.ReportMetric(float64(events)/float64(operations), "events/operation")
 }
 
+// linearizable fails the benchmark unless the history is.
+func linearizable(b *testing.B, rows []results.Row) {
+	history := func(yield func(results.Row, error) bool) {
+		for _, row := range rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+	if result, err := check.Linearizable(b.Context(), history, check.Options{}); err != nil || result.Verdict != results.FindingOK {
+		b.Fatalf("linearizable: %+v, %v", result, err)
+	}
+}
+
 func BenchmarkThreeCoLocatedNodes(b *testing.B) {
+	b.Run("hosts=3,rate=1gbit,history checked", func(b *testing.B) {
+		threeCoLocated(b, func(sc *scenario) {
+			sc.Row = func(row results.Row) { sc.rows = append(sc.rows, row) }
+		})
+	})
 	b.Run("hosts=3,rate=1gbit", func(b *testing.B) { threeCoLocated(b, nil) })
 	b.Run("hosts=3,rate=unlimited", func(b *testing.B) {
 		threeCoLocated(b, func(sc *scenario) {
