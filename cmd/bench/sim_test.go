@@ -39,7 +39,7 @@ func TestASimulatedQuickstartIsFastAsPredictedAndLabelled(t *testing.T) {
 	if !strings.Contains(headline, "SIMULATED") || !strings.Contains(got.stderr, "SIMULATED") {
 		t.Errorf("the headline is %q, the progress %q", headline, got.stderr)
 	}
-	for _, text := range []string{"240.05 ms", "linearizable: ok", "valid", "5/5 ok"} {
+	for _, text := range []string{"240.02 ms", "linearizable: ok", "valid", "5/5 ok"} {
 		if !strings.Contains(got.stdout, text) {
 			t.Errorf("the table lacks %q:\n%s", text, got.stdout)
 		}
