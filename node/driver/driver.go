@@ -29,6 +29,7 @@ import (
 	"quorumlab/node/consensus"
 	"quorumlab/node/driver/clock"
 	"quorumlab/node/storage"
+	"quorumlab/node/timers"
 )
 
 // maxSteps is how many steps the loop makes between two looks at the timers and
@@ -78,7 +79,7 @@ type Driver struct {
 
 	// The rest belongs to the loop's goroutine.
 	sender *Sender
-	timers *timers
+	timers timers.Set[consensus.Timer]
 	outbox consensus.Outbox
 	// itself holds messages of the machine to itself, in the order of sending.
 	itself, spare []consensus.Input
@@ -104,7 +105,7 @@ func New(config Config) (*Driver, error) {
 		}
 	}
 	return &Driver{
-		config: config, inbox: newInbox(), timers: newTimers(), sender: config.Transport.NewSender(),
+		config: config, inbox: newInbox(), sender: config.Transport.NewSender(),
 		calls: make(chan func()), stop: make(chan struct{}),
 	}, nil
 }
@@ -163,7 +164,7 @@ func (d *Driver) run() {
 	var received []consensus.Input
 	for {
 		if len(d.itself) == 0 {
-			if at, any := d.timers.next(); any && at != set {
+			if at := d.timers.Next(); at != timers.Never && at != set {
 				timer.Reset(max(0, at.Sub(clock.Now())))
 				set = at
 			}
@@ -230,11 +231,8 @@ func (d *Driver) process(inputs []consensus.Input) {
 // fire steps through the timers that are due. A timer that a step sets to fire
 // at once comes in the next round, so that none can starve the messages.
 func (d *Driver) fire(now consensus.Time) {
-	for made := d.timers.made; ; {
-		if len(d.timers.heap) == 0 || d.timers.heap[0].made > made {
-			return
-		}
-		timer, due := d.timers.pop(now)
+	for made := d.timers.Made(); ; {
+		timer, due := d.timers.Pop(now, made)
 		if !due {
 			return
 		}
@@ -282,9 +280,9 @@ func (d *Driver) carryOut(now consensus.Time) {
 	d.transfer()
 	for _, change := range out.Timers {
 		if change.Cancel {
-			d.timers.cancel(change.Timer)
+			d.timers.Cancel(change.Timer)
 		} else {
-			d.timers.set(change.Timer, now.Add(change.After))
+			d.timers.Set(change.Timer, now.Add(change.After))
 		}
 	}
 	d.config.Events.Machine(out.Events)

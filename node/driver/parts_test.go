@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,50 +13,6 @@ import (
 	"quorumlab/node/consensus"
 	"quorumlab/node/driver/logfile"
 )
-
-// The heap against a plain map, over many random operations.
-func TestTimersAgreeWithAPlainMap(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	type plain struct {
-		at   consensus.Time
-		made int
-	}
-	model := map[consensus.Timer]plain{}
-	timers := newTimers()
-	for i := range 20_000 {
-		timer := consensus.Timer{Kind: uint8(random.IntN(2)), Key: random.Uint64N(20)}
-		switch random.IntN(4) {
-		case 0, 1:
-			at := consensus.Time(random.IntN(50))
-			timers.set(timer, at)
-			model[timer] = plain{at, i}
-		case 2:
-			timers.cancel(timer)
-			delete(model, timer)
-		case 3:
-			now := consensus.Time(random.IntN(50))
-			var want *consensus.Timer
-			for other, p := range model {
-				if p.at > now {
-					continue
-				}
-				if want == nil || p.at < model[*want].at || p.at == model[*want].at && p.made < model[*want].made {
-					want = &other
-				}
-			}
-			got, due := timers.pop(now)
-			if due != (want != nil) || due && got != *want {
-				t.Fatalf("operation %d: popped %v, %v, want %v", i, got, due, want)
-			}
-			if due {
-				delete(model, got)
-			}
-		}
-		if len(timers.heap) != len(model) || len(timers.index) != len(model) {
-			t.Fatalf("operation %d: %d timers, %d in the index, want %d", i, len(timers.heap), len(timers.index), len(model))
-		}
-	}
-}
 
 func TestAFullQueueDropsTheOldestByCountAndByBytes(t *testing.T) {
 	const frame = 13 // header and eight bytes

@@ -91,9 +91,7 @@ func (r *replica) restore(slot uint64, with []consensus.Message, out *consensus.
 	r.slots.forget(r.slotOut)
 	r.slotIn = max(r.slotIn, r.slotOut)
 	r.pruneConfigurations()
-	for s := r.slots.at(r.slotOut); s != nil && s.decision != nil; s = r.slots.at(r.slotOut) {
-		r.commit(s, out)
-	}
+	r.commitDecided(out)
 }
 
 // recover takes over what storage kept: the slot of the application's state, and
@@ -129,9 +127,7 @@ func (r *replica) merge(c Configuration) {
 	})
 	if !known {
 		r.configurations = slices.Insert(r.configurations, i, c)
-		r.announcements = append(r.announcements, announcement{
-			message: &Configure{Configuration: c}, to: union(r.configurations[max(i, 1)-1].Leaders, c.Leaders),
-		})
+		r.willAnnounce(r.configurations[max(i, 1)-1], c)
 	}
 }
 

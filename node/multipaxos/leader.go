@@ -123,7 +123,7 @@ func (l *leader) start(now consensus.Time, restarted bool, out *consensus.Outbox
 func (l *leader) propose(now consensus.Time, from consensus.NodeID, m *Propose, out *consensus.Outbox) {
 	p := l.slots.reach(m.Slot)
 	if p == nil {
-		return // every replica has committed the slot
+		return // the slot is committed, and forgotten
 	}
 	if p.stage != unknown {
 		// The replica asks although the slot is decided: it hasn't heard.
@@ -319,11 +319,11 @@ func (l *leader) resendDecisions(now consensus.Time, i int, out *consensus.Outbo
 	sent := 0
 	slot := max(f.slotOut, f.resentUpTo, l.slots.first)
 	for ; slot < l.slots.end && slot < f.slotOut+resendWindow && sent < resendLimit; slot++ {
-		if p := l.slots.at(slot); p.stage != decided || now.Sub(p.since) < 2*l.options.Resend {
+		p := l.slots.at(slot)
+		if p.stage != decided || now.Sub(p.since) < 2*l.options.Resend {
 			break
-		} else {
-			out.Send(l.replicas[i], &Decision{Slot: slot, Command: p.command})
 		}
+		out.Send(l.replicas[i], &Decision{Slot: slot, Command: p.command})
 		f.resentAt = now
 		sent++
 	}
@@ -340,8 +340,8 @@ func (l *leader) event(kind string, slot uint64) consensus.Event {
 	return consensus.Event{Role: RoleLeader, Label: l.ballot.label(kind, slot)}
 }
 
-// checkpoint persists what the leader must not forget: its ballot, which it may
-// have used, and the end of its configuration.
+// checkpoint persists what the leader must not forget: the ballot that it must
+// not use again.
 func (l *leader) checkpoint(out *consensus.Outbox) {
 	out.Persist(&Phase1a{Configuration: l.configuration.Number, Ballot: l.used})
 }

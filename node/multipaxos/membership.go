@@ -25,10 +25,7 @@ func (r *replica) configurationOf(slot uint64) *Configuration {
 
 // reconfigured carries out the changes that a committed slot holds.
 func (r *replica) reconfigured(m *Decision, out *consensus.Outbox) {
-	switch m.Command.Kind {
-	case consensus.KindReconfigure:
-		r.change(m.Slot, m.Command, out)
-	case consensus.KindBatch:
+	if kind := m.Command.Kind; kind == consensus.KindReconfigure || kind == consensus.KindBatch {
 		_ = m.Command.Each(func(_ uint32, command consensus.Command) {
 			if command.Kind == consensus.KindReconfigure {
 				r.change(m.Slot, command, out)
@@ -58,12 +55,16 @@ func (r *replica) change(slot uint64, command consensus.Command, out *consensus.
 	r.configurations = append(r.configurations, next)
 	r.counters.configurations++
 	out.Trace(consensus.Event{Role: RoleReplica, Label: consensus.Label{Kind: "reconfigure", Slot: next.First, Round: next.Number}})
-	r.announcements = append(r.announcements, announcement{
-		message: &Configure{Configuration: next}, to: union(last.Leaders, next.Leaders),
-	})
-	for _, id := range union(last.Leaders, next.Leaders) {
-		out.Send(id, &Configure{Configuration: next})
-	}
+	announced := r.willAnnounce(last, next)
+	out.Broadcast(announced.to, announced.message)
+}
+
+// willAnnounce has the leaders of a configuration, and of the one before it, told
+// until they acknowledge.
+func (r *replica) willAnnounce(before, next Configuration) announcement {
+	a := announcement{message: &Configure{Configuration: next}, to: union(before.Leaders, next.Leaders)}
+	r.announcements = append(r.announcements, a)
+	return a
 }
 
 // announcement is a configuration with the leaders that haven't acknowledged it.

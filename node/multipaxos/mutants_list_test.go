@@ -76,7 +76,7 @@ var mutants = []mutant{
 	{"proposals beyond WINDOW", "replica.go", []edit{{"r.slotIn >= r.slotOut+r.options.Window:", "r.slotIn >= r.slotOut+2*r.options.Window:"}}, here, chaosTests},
 	{"reconfiguration applied twice", "configuration.go", []edit{{"json.Unmarshal(operation, &next) != nil || next.Number != c.Number+1 {\n\t\treturn c, false\n\t}", "json.Unmarshal(operation, &next) != nil {\n\t\treturn c, false\n\t}\n\tnext.Number = c.Number + 1"}}, here, chaosTests},
 	{"configuration known before its change", "catchup.go", []edit{{"ok && m.Configuration.First <= slot+r.options.Window {", "ok && m.Configuration.First > 0 {"}}, here, "TestAReplicaKnowsNoConfiguration"},
-	{"configuration not announced after a restart", "catchup.go", []edit{{"r.announcements = append(r.announcements, announcement{", "_ = append(r.announcements, announcement{"}}, here, "TestARestartedReplica"},
+	{"configuration not announced after a restart", "catchup.go", []edit{{"r.willAnnounce(r.configurations[max(i, 1)-1], c)", ""}}, here, "TestARestartedReplica"},
 
 	// Reads.
 	{"read confirmed without a quorum", "reads.go", []edit{{"i < 0 || !r.answers.Add(i) {", "i < 0 || !r.answers.Add(i) && r.answers.Has(-1) {"}}, here, chaosTests},

@@ -114,7 +114,7 @@ func (r *replica) propose(now consensus.Time, out *consensus.Outbox) {
 	}
 }
 
-// hasRoom tells whether the next slot may be proposed for now. Slots before a
+// hasRoom tells whether the next slot may be proposed already. Slots before a
 // configuration that is to come are proposed for whatever the pipeline, and
 // filled with no-ops: it comes into force once they are committed.
 func (r *replica) hasRoom() bool {
@@ -214,9 +214,7 @@ func (r *replica) decision(now consensus.Time, from consensus.NodeID, m *Decisio
 	r.waiting++
 	r.highest = max(r.highest, m.Slot)
 	r.learn(m.Command)
-	for s := r.slots.at(r.slotOut); s != nil && s.decision != nil; s = r.slots.at(r.slotOut) {
-		r.commit(s, out)
-	}
+	r.commitDecided(out)
 	if r.slotOut-r.reported >= progressEvery {
 		r.report(out)
 	}
@@ -238,6 +236,13 @@ func (r *replica) learn(command consensus.Command) {
 		r.counters.repeated++
 	}
 	r.decided.add(command)
+}
+
+// commitDecided commits from slotOut on, up to the first slot without a decision.
+func (r *replica) commitDecided(out *consensus.Outbox) {
+	for s := r.slots.at(r.slotOut); s != nil && s.decision != nil; s = r.slots.at(r.slotOut) {
+		r.commit(s, out)
+	}
 }
 
 // commit hands over the command of slotOut. If this replica had proposed

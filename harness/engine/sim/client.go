@@ -89,8 +89,8 @@ func (s *trial) stopClients() {
 			continue
 		}
 		c.stopped = true
-		p.timers.cancelClient()
-		p.timers.set(lastLook, s.now+c.timeout)
+		p.timers.CancelFunc(func(key timerKey) bool { return key.client })
+		p.timers.Set(lastLook, consensus.Time(s.now+c.timeout))
 		s.setTimer(p)
 		s.lookAtClient(p)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
+	"quorumlab/node/timers"
 )
 
 // roleClient is the role of processes that generate load (node.RoleClient).
@@ -41,7 +42,7 @@ type process struct {
 	busyNS int64
 	// waking is true while an eventWake is in the queue.
 	waking bool
-	timers timers
+	timers timers.Set[timerKey]
 	// timerAt is when the eventTimer that counts is, or never.
 	timerAt int64
 
@@ -139,7 +140,7 @@ func (s *trial) step(p *process, d delivery) {
 		s.trace.message(s.now, d.from, p.index, d.size)
 		s.receive(p, d)
 	case deliverTimer:
-		key, due := p.timers.pop(s.now)
+		key, due := p.timers.Pop(consensus.Time(s.now), p.timers.Made())
 		s.setTimer(p)
 		if !due {
 			return
@@ -362,6 +363,13 @@ func (s *trial) publish(p *process, event consensus.Event) {
 	}
 }
 
+// timerKey names a timer of a process: the protocol's machine and the client
+// have names of their own.
+type timerKey struct {
+	timer  consensus.Timer
+	client bool
+}
+
 // setTimers sets and cancels timers of the machine or of the client.
 func (s *trial) setTimers(p *process, changes []consensus.TimerChange, client bool) {
 	if len(changes) == 0 {
@@ -370,9 +378,9 @@ func (s *trial) setTimers(p *process, changes []consensus.TimerChange, client bo
 	for _, change := range changes {
 		key := timerKey{change.Timer, client}
 		if change.Cancel {
-			p.timers.cancel(key)
+			p.timers.Cancel(key)
 		} else {
-			p.timers.set(key, s.now+int64(max(change.After, 0)))
+			p.timers.Set(key, consensus.Time(s.now).Add(max(change.After, 0)))
 		}
 	}
 	s.setTimer(p)
@@ -381,7 +389,7 @@ func (s *trial) setTimers(p *process, changes []consensus.TimerChange, client bo
 // setTimer has an event at the earliest timer. An event that comes too early,
 // because its timer was moved, sets the next one.
 func (s *trial) setTimer(p *process) {
-	if next := p.timers.next(); next < p.timerAt {
+	if next := int64(p.timers.Next()); next < p.timerAt {
 		p.timerAt = max(next, s.now)
 		s.schedule(p.timerAt, eventTimer, p.index)
 	}
@@ -393,7 +401,7 @@ func (s *trial) timerEvent(p *process) {
 		return // an earlier one took its place
 	}
 	p.timerAt = never
-	if p.timers.next() > s.now {
+	if int64(p.timers.Next()) > s.now {
 		s.setTimer(p)
 		return
 	}
@@ -435,7 +443,7 @@ func (s *trial) kill(p *process) {
 	p.alive = false
 	p.machine, p.application, p.standing = nil, nil, consensus.Status{}
 	p.inbox.clear()
-	p.timers.clear()
+	p.timers.Clear()
 	p.timerAt = never
 	p.storage.crash()
 	if s.network.tcp {

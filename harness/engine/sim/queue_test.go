@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"quorumlab/node/consensus"
+	timerset "quorumlab/node/timers"
 )
 
 // timedQueue gives a queue the methods of a sequence.
@@ -93,7 +94,7 @@ func TestARingKeepsItsOrderWhileItGrows(t *testing.T) {
 
 func TestTimersFireInOrderAndCanBeMovedAndCancelled(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 3))
-	var timers timers
+	var timers timerset.Set[timerKey]
 	type set struct {
 		at   int64
 		made int
@@ -114,15 +115,15 @@ func TestTimersFireInOrderAndCanBeMovedAndCancelled(t *testing.T) {
 		switch random.IntN(4) {
 		case 0, 1:
 			at := random.Int64N(100)
-			timers.set(key, at)
+			timers.Set(key, consensus.Time(at))
 			want[key] = set{at, i}
 		case 2:
-			timers.cancel(key)
+			timers.Cancel(key)
 			delete(want, key)
 		default:
 			first, at := earliest()
 			now := random.Int64N(100)
-			got, due := timers.pop(now)
+			got, due := timers.Pop(consensus.Time(now), timers.Made())
 			if due != (at <= now) || due && got != first {
 				t.Fatalf("step %d: popped %+v %v at %d, want %+v due at %d", i, got, due, now, first, at)
 			}
@@ -130,14 +131,14 @@ func TestTimersFireInOrderAndCanBeMovedAndCancelled(t *testing.T) {
 				delete(want, first)
 			}
 		}
-		if _, at := earliest(); timers.next() != at || len(timers.index) != len(want) {
-			t.Fatalf("step %d: %d timers, the next at %d; want %d, %d", i, len(timers.index), timers.next(), len(want), at)
+		if _, at := earliest(); int64(timers.Next()) != at || timers.Len() != len(want) {
+			t.Fatalf("step %d: %d timers, the next at %d; want %d, %d", i, timers.Len(), timers.Next(), len(want), at)
 		}
 	}
-	timers.set(timerKey{client: true}, 5)
-	timers.cancelClient()
-	for key := range timers.index {
-		if key.client {
+	timers.Set(timerKey{client: true}, 5)
+	timers.CancelFunc(func(key timerKey) bool { return key.client })
+	for timers.Len() > 0 {
+		if key, _ := timers.Pop(consensus.Time(never), timers.Made()); key.client {
 			t.Errorf("%+v is left of the client's timers", key)
 		}
 	}

@@ -25,7 +25,7 @@ func (s *trial) kept() (entries int) {
 		}
 	}
 	for _, p := range s.processes {
-		entries += len(p.inbox.slots) + len(p.egress.slots) + len(p.storage.held.slots) + cap(p.timers.heap)
+		entries += len(p.inbox.slots) + len(p.egress.slots) + len(p.storage.held.slots) + p.timers.Cap()
 	}
 	return entries
 }
