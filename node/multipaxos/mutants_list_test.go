@@ -63,7 +63,7 @@ var mutants = []mutant{
 	// Replicas.
 	{"executing past a gap", "replica.go", []edit{{
 		"for s := r.slots.at(r.slotOut); s != nil && s.decision != nil; s = r.slots.at(r.slotOut) {\n\t\tr.commit(s, out)",
-		"for s := r.slots.at(r.slotOut); s != nil && r.slotOut <= m.Slot; s = r.slots.at(r.slotOut) {\n\t\tif s.decision == nil {\n\t\t\ts.decision = &Decision{Slot: r.slotOut}\n\t\t\tr.waiting++\n\t\t}\n\t\tr.commit(s, out)",
+		"for s := r.slots.at(r.slotOut); s != nil && r.slotOut <= r.highest; s = r.slots.at(r.slotOut) {\n\t\tif s.decision == nil {\n\t\t\ts.decision = &Decision{Slot: r.slotOut}\n\t\t\tr.waiting++\n\t\t}\n\t\tr.commit(s, out)",
 	}}, here, chaosTests},
 	{"command chosen in two slots applied twice", "../consensus/application.go", []edit{{"if !known {", "if known = false; !known {"}}, here, chaosTests},
 	{"displaced command forgotten", "replica.go", []edit{{"if command.Client != 0 && !r.decided.has(command) {", "if command.Client == 0 {"}}, here, chaosTests},
