@@ -176,9 +176,41 @@ type Verdict struct {
 	LedAfterNS *int64 `json:"led_after_ns,omitempty"`
 	// Simulation is there if the trial was simulated.
 	Simulation *Simulation `json:"simulation,omitempty"`
+	// Captured is true if frames were captured during the trial, which costs time: such
+	// trials are labelled wherever they are shown.
+	Captured bool `json:"captured,omitempty"`
+	// Machine is what else kept the machine busy; nil in simulated trials.
+	Machine *Load `json:"machine,omitempty"`
+	// Transport sums the nodes' connections; nil if none reported any.
+	Transport *Transport `json:"transport,omitempty"`
 	// TraceHash fingerprints every event of a simulated trial, in hexadecimal: the
 	// same trial has the same hash, wherever and whenever it runs.
 	TraceHash string `json:"trace_hash,omitempty"`
+}
+
+// Load is what the machine did from the load's beginning to its end.
+type Load struct {
+	// BusyShare, StealShare are of all processors' time: not idle, and taken away by the
+	// hypervisor.
+	BusyShare  float64 `json:"busy_share"`
+	StealShare float64 `json:"steal_share"`
+	// LoadAverage is the one of the last minute, at the end.
+	LoadAverage float64 `json:"load_average"`
+	CPUs        int     `json:"cpus"`
+}
+
+// Transport tells losses of frames, on links, from losses of messages. TCP turns the
+// former into delay: it sends again, and slows down.
+type Transport struct {
+	CongestionControl  string `json:"congestion_control,omitempty"`
+	SlowStartAfterIdle bool   `json:"slow_start_after_idle"`
+	SegmentsSent       uint64 `json:"segments_sent"`
+	Retransmitted      uint64 `json:"retransmitted"`
+	// FramesLost were lost by the links: by loss, full queues, links that were down.
+	FramesLost uint64 `json:"frames_lost"`
+	// MessagesLost were given up by nodes whose queue to a peer was full, or died with a
+	// datagram.
+	MessagesLost uint64 `json:"messages_lost"`
 }
 
 // History is what the check of a trial's history covered.
@@ -217,8 +249,44 @@ type Links struct {
 	Reason   string `json:"reason"`
 	// RTTs are the probed round trips, one row a pair.
 	RTTs []RTT `json:"rtts"`
+	// Calibration is each link's check before the load, as far as there was one.
+	Calibration []LinkCheck `json:"calibration,omitempty"`
+	// Captured are the links whose frames were written to capture files.
+	Captured []string `json:"captured,omitempty"`
 	// Report is what the links counted, from the end of the trial.
 	Report json.RawMessage `json:"report"`
+}
+
+// Findings about a link's parameter: LinkCheck.Finding.
+const (
+	LinkPass = "pass"
+	LinkFail = "fail"
+	// LinkNotTested is a parameter that this measurement can't judge; Reason says why.
+	LinkNotTested = "not_tested"
+)
+
+// LinkCheck sets one parameter of one direction of a link, as measured, beside its
+// declaration.
+type LinkCheck struct {
+	Link string `json:"link"`
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Parameter is delay, jitter, loss, burst, duplicate, corrupt, reorder, rate or
+	// queue.
+	Parameter string `json:"parameter"`
+	// Unit is that of the numbers: ms, share, bit/s, frames, bytes, or empty for a
+	// statistic.
+	Unit string `json:"unit,omitempty"`
+	// Declared and Measured are the value; Low and High bound what Measured may be if
+	// the link is as declared.
+	Declared float64 `json:"declared"`
+	Measured float64 `json:"measured"`
+	Low      float64 `json:"low"`
+	High     float64 `json:"high"`
+	// Frames is how many the measurement rests on.
+	Frames  int    `json:"frames"`
+	Finding string `json:"finding"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 // RTT is the round trip between two hosts, before the load.

@@ -87,55 +87,63 @@ func (g *Graph) To(hop Hop) int {
 	return g.index[link.B]
 }
 
-// From finds the path of least delay from one host to every node; of paths
-// with equal delay the one with fewer hops, then the one whose links come
-// first. Hosts don't forward. The path to an unreachable node, and to the host
-// itself, is nil.
+// From finds the paths from one host or switch to every node: those of least delay or
+// of fewest hops, as Topology.Routing says; of paths alike in both the one whose
+// links come first. Hosts don't forward; directions that are down aren't used. The
+// path to an unreachable node, and to the source itself, is nil.
+//
+// Between the two ends of a link the path to and from a monitor is that link, so that
+// it can be measured by itself; see WithMonitors.
 func (g *Graph) From(source int) [][]Hop {
-	const unreached = time.Duration(-1)
-	distance := make([]time.Duration, g.Len())
-	hops := make([]int, g.Len())
-	previous := make([]edge, g.Len()) // to: the node before; hop: how it was left
-	for i := range distance {
-		distance[i] = unreached
-	}
-	distance[source] = 0
-	queue := &frontier{{node: source}}
-	done := make([]bool, g.Len())
-	for queue.Len() > 0 {
-		at := heap.Pop(queue).(reached)
-		if done[at.node] {
+	s := g.search(source)
+	paths := make([][]Hop, g.Len())
+	for node := range paths {
+		if node == source || !s.nodes[node].found {
 			continue
 		}
-		done[at.node] = true
+		path := make([]Hop, s.nodes[node].hops)
+		for at, i := node, len(path)-1; i >= 0; i-- {
+			path[i] = s.nodes[at].hop
+			at = s.nodes[at].before
+		}
+		paths[node] = path
+	}
+	g.monitored(source, paths)
+	return paths
+}
+
+// search is Dijkstra's algorithm at work.
+type search struct {
+	nodes    []reached
+	done     []bool
+	frontier frontier
+}
+
+func (g *Graph) search(source int) *search {
+	s := &search{nodes: make([]reached, g.Len()), done: make([]bool, g.Len())}
+	s.frontier.byHops = g.topology.Routing == RoutingHops
+	s.nodes[source] = reached{node: source, found: true}
+	heap.Push(&s.frontier, s.nodes[source])
+	for s.frontier.Len() > 0 {
+		at := heap.Pop(&s.frontier).(reached)
+		if s.done[at.node] {
+			continue
+		}
+		s.done[at.node] = true
 		if at.node != source && at.node < len(g.topology.Hosts) {
 			continue
 		}
 		for _, e := range g.out[at.node] {
-			d := at.distance + g.topology.Parameters(e.hop).Delay
-			better := distance[e.to] == unreached || d < distance[e.to] ||
-				d == distance[e.to] && at.hops+1 < hops[e.to]
-			if done[e.to] || !better {
+			p := g.topology.Parameters(e.hop)
+			next := reached{node: e.to, distance: at.distance + p.Delay, hops: at.hops + 1, before: at.node, hop: e.hop, found: true}
+			if p.Down || s.done[e.to] || s.nodes[e.to].found && !s.frontier.shorter(next, s.nodes[e.to]) {
 				continue
 			}
-			distance[e.to], hops[e.to] = d, at.hops+1
-			previous[e.to] = edge{to: at.node, hop: e.hop}
-			heap.Push(queue, reached{node: e.to, distance: d, hops: at.hops + 1})
+			s.nodes[e.to] = next
+			heap.Push(&s.frontier, next)
 		}
 	}
-	paths := make([][]Hop, g.Len())
-	for node := range paths {
-		if node == source || distance[node] == unreached {
-			continue
-		}
-		path := make([]Hop, hops[node])
-		for at, i := node, len(path)-1; i >= 0; i-- {
-			path[i] = previous[at].hop
-			at = previous[at].to
-		}
-		paths[node] = path
-	}
-	return paths
+	return s
 }
 
 // Delay sums the propagation delays of a path.
@@ -147,29 +155,46 @@ func (t *Topology) Delay(path []Hop) time.Duration {
 	return sum
 }
 
+// reached is the best way to a node that is known so far.
 type reached struct {
 	node     int
 	distance time.Duration
 	hops     int
+	// before is the node before, hop the way from there.
+	before int
+	hop    Hop
+	found  bool
 }
 
-type frontier []reached
-
-func (f frontier) Len() int { return len(f) }
-func (f frontier) Less(i, j int) bool {
-	if f[i].distance != f[j].distance {
-		return f[i].distance < f[j].distance
-	}
-	if f[i].hops != f[j].hops {
-		return f[i].hops < f[j].hops
-	}
-	return f[i].node < f[j].node
+// frontier is a priority queue of nodes.
+type frontier struct {
+	nodes  []reached
+	byHops bool
 }
-func (f frontier) Swap(i, j int) { f[i], f[j] = f[j], f[i] }
-func (f *frontier) Push(x any)   { *f = append(*f, x.(reached)) }
+
+// shorter tells whether a is a better way than b, apart from the order of links.
+func (f *frontier) shorter(a, b reached) bool {
+	if f.byHops && a.hops != b.hops {
+		return a.hops < b.hops
+	}
+	if a.distance != b.distance {
+		return a.distance < b.distance
+	}
+	return a.hops < b.hops
+}
+
+func (f *frontier) Len() int { return len(f.nodes) }
+func (f *frontier) Less(i, j int) bool {
+	a, b := f.nodes[i], f.nodes[j]
+	if f.shorter(a, b) || f.shorter(b, a) {
+		return f.shorter(a, b)
+	}
+	return a.node < b.node
+}
+func (f *frontier) Swap(i, j int) { f.nodes[i], f.nodes[j] = f.nodes[j], f.nodes[i] }
+func (f *frontier) Push(x any)    { f.nodes = append(f.nodes, x.(reached)) }
 func (f *frontier) Pop() any {
-	old := *f
-	last := old[len(old)-1]
-	*f = old[:len(old)-1]
+	last := f.nodes[len(f.nodes)-1]
+	f.nodes = f.nodes[:len(f.nodes)-1]
 	return last
 }

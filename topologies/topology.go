@@ -6,39 +6,14 @@ package topologies
 import (
 	"fmt"
 	"net/netip"
-	"time"
 )
-
-// Jitter distributions.
-const (
-	JitterUniform = "uniform"
-	JitterNormal  = "normal"
-)
-
-// Parameters says how one direction of a link treats frames: serialisation at
-// RateBPS behind a queue of at most QueueFrames, then a propagation delay with
-// jitter; a share of the frames is lost.
-type Parameters struct {
-	// Delay is the propagation delay, at least 0.
-	Delay time.Duration `json:"delay_ns"`
-	// Jitter is the standard deviation of the delay (normal) or half the width
-	// of its range (uniform). Frames never overtake each other because of it.
-	Jitter time.Duration `json:"jitter_ns,omitempty"`
-	// JitterDistribution is JitterUniform or JitterNormal.
-	JitterDistribution string `json:"jitter_distribution,omitempty"`
-	// Loss is the probability, 0 to 1, that a frame is lost.
-	Loss float64 `json:"loss,omitempty"`
-	// RateBPS is in bits a second; 0 means unlimited.
-	RateBPS int64 `json:"rate_bps,omitempty"`
-	// QueueFrames bounds the frames waiting for serialisation; a frame that
-	// finds the queue full is dropped. 0 means unbounded.
-	QueueFrames int `json:"queue_frames,omitempty"`
-}
 
 // Host is an end system.
 type Host struct {
 	Name    string     `json:"name"`
 	Address netip.Addr `json:"address"`
+	// Monitor is true for a host that WithMonitors added.
+	Monitor bool `json:"monitor,omitempty"`
 }
 
 // Link joins two nodes of the graph (hosts or switches), each direction on its
@@ -54,11 +29,24 @@ type Link struct {
 // Topology is a network. Its slices' order is part of it: results depend on
 // nothing else.
 type Topology struct {
-	Kind     string   `json:"kind"`
+	Kind string `json:"kind"`
+	// Routing says which of several paths frames take: RoutingDelay (also if it is
+	// empty) or RoutingHops.
+	Routing  string   `json:"routing,omitempty"`
 	Hosts    []Host   `json:"hosts"`
 	Switches []string `json:"switches"`
 	Links    []Link   `json:"links"`
 }
+
+// Routings.
+const (
+	// RoutingDelay takes the path of least delay, of equals that of fewer hops.
+	RoutingDelay = "delay"
+	// RoutingHops takes the path of fewest hops, of equals that of least delay: where
+	// links stand for whole networks, such as between the regions of a cloud, the
+	// measured way is the direct one even if a detour would be shorter.
+	RoutingHops = "hops"
+)
 
 // Prefix is the range that lab addresses come from, reserved for benchmarks of
 // network devices (RFC 2544). They exist only inside a lab's namespaces.

@@ -6,6 +6,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -47,6 +48,9 @@ type Blueprint struct {
 	Seed uint64
 	// CongestionControl is the TCP congestion control of every host.
 	CongestionControl string
+	// Changing is set if SetLink will be called with parameters that treat each frame
+	// on its own (more than a delay): hosts then send single segments from the start.
+	Changing bool
 	// NodeBinary is the path of bench-node.
 	NodeBinary string
 	// Log receives what the lab's own processes have to say.
@@ -78,6 +82,19 @@ type Lab interface {
 	Links() (executor, reason string)
 	// Start runs bench-node on a host.
 	Start(ctx context.Context, host string, command Command) (Process, error)
+	// Run runs any program on a host; the context bounds the starting, not the
+	// program's life. Who looks around in a lab that is measured disturbs it.
+	Run(ctx context.Context, host string, program Program) (Running, error)
+	// SetLink changes both directions of a link. Frames that are on the way, or in the
+	// queue, keep their times; if a direction goes down or comes up, frames that come
+	// later take other paths. It returns once the change is in force, or with
+	// ErrUnsupported if this executor can't do it.
+	SetLink(ctx context.Context, link string, aToB, bToA topologies.Parameters) error
+	// Capture writes the frames of a link, as they enter and leave it in both
+	// directions, to a pcapng file from now on until the lab is closed. It may be called
+	// once a link; ErrUnsupported if this executor can't do it. Report counts what a
+	// capture missed.
+	Capture(ctx context.Context, link string, file *os.File) error
 	// Report counts what the links have done so far.
 	Report(ctx context.Context) (LinkReport, error)
 	// ClockOffset is how far the host's CLOCK_MONOTONIC is ahead of the
@@ -110,6 +127,32 @@ type Process interface {
 	// Done is closed once the process has ended.
 	Done() <-chan struct{}
 	// Exit says how the process ended; valid once Done is closed.
+	Exit() Exit
+}
+
+// ErrUnsupported is met where a link executor can't do what it is asked for.
+var ErrUnsupported = errors.New("this link executor can't do that")
+
+// Program is any program to run on a lab's host.
+type Program struct {
+	// Path is the program's file, Arguments begin with its name.
+	Path      string
+	Arguments []string
+	// Environment has elements "name=value"; Dir is where it begins.
+	Environment []string
+	Dir         string
+	// Stdin, Stdout and Stderr are duplicated; the caller may close them after Run.
+	Stdin, Stdout, Stderr *os.File
+	// Terminal is true if Stdin is a terminal that shall control the program.
+	Terminal bool
+}
+
+// Running is a program on a lab's host. Closing the lab ends it.
+type Running interface {
+	// Signal sends a signal to the program's process group; an error if it has ended.
+	Signal(signal os.Signal) error
+	// Done is closed once the program has ended; Exit then says how.
+	Done() <-chan struct{}
 	Exit() Exit
 }
 
@@ -152,6 +195,16 @@ type DirectionReport struct {
 	Bytes      uint64 `json:"bytes"`
 	LossDrops  uint64 `json:"loss_drops"`
 	QueueDrops uint64 `json:"queue_drops"`
+	// DownDrops met the link while it was down.
+	DownDrops uint64 `json:"down_drops,omitempty"`
+	// Duplicates were added by the link, Corrupted frames delivered with a flipped bit,
+	// Reordered ones let go at once. Frames counts all that was delivered: the
+	// duplicates too.
+	Duplicates uint64 `json:"duplicates,omitempty"`
+	Corrupted  uint64 `json:"corrupted,omitempty"`
+	Reordered  uint64 `json:"reordered,omitempty"`
+	// CaptureMissed are frames that a capture of the link lacks.
+	CaptureMissed uint64 `json:"capture_missed,omitempty"`
 }
 
 // LatenessBucket counts the frames that were at most UpToNS late and later than

@@ -100,6 +100,9 @@ type Action struct {
 	Kind ActionKind
 	// Change is the configuration's, in the protocol's JSON (ActionReconfigure).
 	Change json.RawMessage
+	// Link is the link's name, AToB and BToA its parameters from then on (ActionLink).
+	Link       string
+	AToB, BToA topologies.Parameters
 }
 
 // ActionKind says what an action does.
@@ -113,6 +116,8 @@ const (
 	ActionRestart
 	// ActionReconfigure hands a process a change of the configuration.
 	ActionReconfigure
+	// ActionLink changes a link as Lab.SetLink does.
+	ActionLink
 )
 
 // Simulated is what came of a simulation.
@@ -131,6 +136,9 @@ type Simulated struct {
 	Links    LinkReport
 	// CPU is the time that each node's core was busy.
 	CPU map[string]time.Duration
+	// Sockets are the modelled connections between processes, as a lab's nodes report
+	// theirs; none where no connection is modelled.
+	Sockets []control.Socket
 	// TraceHash fingerprints every event of the simulation in its order; Events
 	// counts them.
 	TraceHash uint64

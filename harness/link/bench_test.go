@@ -23,7 +23,7 @@ func BenchmarkModel(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			m := NewModel(c.p, 1)
+			m := NewModel(c.p, 1, 0)
 			now := int64(0)
 			for b.Loop() {
 				now += 11_000

@@ -46,10 +46,10 @@ func newFabric(config EmulatorConfig, resolve func(interfaceName string) (index 
 	f := &fabric{topology: config.Topology, byInterface: map[int32]int32{}, byAddress: map[uint32]int32{}}
 	for i, link := range f.topology.Links {
 		for direction, p := range []topologies.Parameters{link.AToB, link.BToA} {
-			if err := Check(p); err != nil {
+			if err := p.Check(); err != nil {
 				return nil, fmt.Errorf("link emulator: link %s: %w", link.Name, err)
 			}
-			f.models = append(f.models, NewModel(p, DirectionSeed(config.Seed, i, direction == 1)))
+			f.models = append(f.models, NewModel(p, DirectionSeed(config.Seed, i, direction == 1), 0))
 		}
 	}
 	if err := f.addPorts(config.Ports, resolve); err != nil {

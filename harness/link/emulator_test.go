@@ -102,9 +102,9 @@ func TestLossIsCountedExactlyAndFollowsTheSeed(t *testing.T) {
 	}
 	// The pure model with the same seed loses as many.
 	lose := func(seed uint64, frames int) (lost uint64) {
-		m := NewModel(lossy, seed)
+		m := NewModel(lossy, seed, 0)
 		for range frames {
-			if _, verdict := m.Transmit(0, 142); verdict == LostByLoss {
+			if _, verdict := transmit(m, 0, 142); verdict == LostByLoss {
 				lost++
 			}
 		}

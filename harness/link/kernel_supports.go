@@ -45,7 +45,7 @@ func KernelSupports(t *topologies.Topology, features KernelFeatures) error {
 	}
 	for _, link := range t.Links {
 		for _, p := range []topologies.Parameters{link.AToB, link.BToA} {
-			if err := Check(p); err != nil {
+			if err := p.Check(); err != nil {
 				return fmt.Errorf("link %s: %w", link.Name, err)
 			}
 			if reason := kernelRefuses(p, features); reason != "" {

@@ -193,13 +193,13 @@ func (e *emulator) advance(f *frame, timeNS int64) {
 			e.pool.put(f)
 			return
 		}
-		deliverNS, verdict := model.Transmit(timeNS, f.bytes)
-		e.counters.transmitted(direction, f.bytes, verdict)
-		if verdict != Delivered {
+		fate := model.Transmit(timeNS, f.bytes)
+		e.counters.transmitted(direction, f.bytes, fate.Verdict)
+		if fate.Verdict != Delivered {
 			e.pool.put(f)
 			return
 		}
-		timeNS = deliverNS
+		timeNS = fate.Arrivals[0].AtNS
 		if len(f.path) == 0 || !e.models[f.path[0]].DelayOnly() {
 			e.events.push(timeNS, f)
 			return

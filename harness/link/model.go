@@ -29,6 +29,8 @@ const (
 	LostByLoss
 	// LostByQueue frames found the queue full.
 	LostByQueue
+	// LostByDown frames met a link that is down.
+	LostByDown
 )
 
 // String names the verdict.
@@ -40,42 +42,32 @@ func (v Verdict) String() string {
 		return "lost by loss"
 	case LostByQueue:
 		return "lost by queue"
+	case LostByDown:
+		return "lost by a link that is down"
 	}
 	return fmt.Sprintf("verdict %d", uint8(v))
 }
 
-// Bounds of what Check accepts. They keep all sums of nanoseconds far from
-// overflow.
-const (
-	MaxDelay = time.Hour
-	// MinRateBPS and MaxRateBPS bound a rate that isn't 0.
-	MinRateBPS = 1000
-	MaxRateBPS = 1_000_000_000_000
-	// MaxQueueFrames bounds a queue that isn't unbounded.
-	MaxQueueFrames = 1_000_000_000
-	// maxBacklogNS bounds even an unbounded queue: a frame that would wait
-	// longer for its serialisation is dropped.
-	maxBacklogNS = int64(24 * time.Hour)
-)
+// maxBacklogNS bounds even an unbounded queue: a frame that would wait longer for its
+// serialisation is dropped.
+const maxBacklogNS = int64(24 * time.Hour)
 
-// Check tells why parameters can't be executed, naming the field, its value and
-// what would be right.
-func Check(p topologies.Parameters) error {
-	switch {
-	case p.Delay < 0 || p.Delay > MaxDelay:
-		return fmt.Errorf("link: delay is %v, want 0 to %v", p.Delay, MaxDelay)
-	case p.Jitter < 0 || p.Jitter > MaxDelay:
-		return fmt.Errorf("link: jitter is %v, want 0 to %v", p.Jitter, MaxDelay)
-	case p.Jitter > 0 && p.JitterDistribution != topologies.JitterNormal && p.JitterDistribution != topologies.JitterUniform:
-		return fmt.Errorf("link: jitter distribution is %q, want %q or %q", p.JitterDistribution, topologies.JitterNormal, topologies.JitterUniform)
-	case math.IsNaN(p.Loss) || p.Loss < 0 || p.Loss > 1:
-		return fmt.Errorf("link: loss is %v, want a probability from 0 to 1", p.Loss)
-	case p.RateBPS != 0 && (p.RateBPS < MinRateBPS || p.RateBPS > MaxRateBPS):
-		return fmt.Errorf("link: rate is %d bit/s, want 0 (unlimited) or %d to %d", p.RateBPS, MinRateBPS, int64(MaxRateBPS))
-	case p.QueueFrames < 0 || p.QueueFrames > MaxQueueFrames:
-		return fmt.Errorf("link: queue is %d frames, want 0 (unbounded) to %d", p.QueueFrames, MaxQueueFrames)
-	}
-	return nil
+// Arrival is a frame that comes out of the far end of a link.
+type Arrival struct {
+	// AtNS is when its last bit arrives.
+	AtNS int64
+	// Corrupted is true if a bit of it was flipped: the receiver's checksum refuses it.
+	Corrupted bool
+}
+
+// Fate is what becomes of a frame.
+type Fate struct {
+	// Verdict is Delivered if anything arrives.
+	Verdict Verdict
+	// Count is how many of Arrivals there are: one, or two of a frame that was
+	// duplicated; none unless the verdict is Delivered.
+	Count    int
+	Arrivals [2]Arrival
 }
 
 // Model is one direction of a link, a pure function of its parameters, its
@@ -114,11 +106,11 @@ type Model struct {
 	deliveredNS int64
 }
 
-// NewModel makes the model of one direction. Parameters must have passed Check;
-// others panic. Equal parameters, seeds and calls give equal results on every
+// NewModel makes the model of one direction of a network that starts at startNS, from
+// which on traces run. Parameters must have passed their Check; others panic. Equal parameters, seeds and calls give equal results on every
 // machine.
-func NewModel(p topologies.Parameters, seed uint64) *Model {
-	if err := Check(p); err != nil {
+func NewModel(p topologies.Parameters, seed uint64, startNS int64) *Model {
+	if err := p.Check(); err != nil {
 		panic("link: NewModel with parameters that Check refuses: " + err.Error())
 	}
 	m := &Model{
@@ -126,7 +118,7 @@ func NewModel(p topologies.Parameters, seed uint64) *Model {
 		delayNS:     p.Delay.Nanoseconds(),
 		jitterNS:    p.Jitter.Nanoseconds(),
 		normal:      p.JitterDistribution == topologies.JitterNormal,
-		delayOnly:   isDelayOnly(p),
+		delayOnly:   p.DelayOnly(),
 		deliveredNS: math.MinInt64,
 		nowNS:       math.MinInt64,
 		busyUntilNS: math.MinInt64,
@@ -154,32 +146,39 @@ func DirectionSeed(seed uint64, link int, reverse bool) uint64 {
 // times, and frames may hold several segments.
 func (m *Model) DelayOnly() bool { return m.delayOnly }
 
-func isDelayOnly(p topologies.Parameters) bool {
-	return p.Jitter == 0 && p.Loss == 0 && p.RateBPS == 0
-}
-
 // Transmit puts a frame of so many bytes (Ethernet header included) onto the
-// link at nowNS and tells when its last bit arrives at the far end; the time means
-// nothing unless the verdict is Delivered. Times count from any epoch. Calls come in
+// link at nowNS and tells what becomes of it. Times count from any epoch. Calls come in
 // the order of their times: an earlier time than that of the call before counts
 // as equal to it. It allocates nothing but a longer queue.
-func (m *Model) Transmit(nowNS int64, bytes int) (deliverNS int64, verdict Verdict) {
+func (m *Model) Transmit(nowNS int64, bytes int) Fate {
 	if m.delayOnly {
-		return nowNS + m.delayNS, Delivered
+		return delivered(nowNS + m.delayNS)
 	}
 	m.nowNS = max(m.nowNS, nowNS)
 	sentNS := m.nowNS
 	if m.parameters.RateBPS > 0 {
 		var accepted bool
 		if sentNS, accepted = m.serialise(bytes); !accepted {
-			return 0, LostByQueue
+			return Fate{Verdict: LostByQueue}
 		}
 	}
 	if m.parameters.Loss > 0 && m.random.Float64() < m.parameters.Loss {
-		return 0, LostByLoss
+		return Fate{Verdict: LostByLoss}
 	}
 	m.deliveredNS = max(m.deliveredNS, sentNS+m.propagation())
-	return m.deliveredNS, Delivered
+	return delivered(m.deliveredNS)
+}
+
+// delivered is the fate of a frame that arrives once, unharmed.
+func delivered(atNS int64) Fate {
+	return Fate{Count: 1, Arrivals: [2]Arrival{{AtNS: atNS}}}
+}
+
+// Update changes what the direction does with frames that come from nowNS on. What is
+// on the way, or in the queue, keeps its time, and stays ahead of what follows unless
+// frames may overtake each other. Parameters must have passed their Check; others panic.
+func (m *Model) Update(nowNS int64, p topologies.Parameters) {
+	panic("link: Update isn't there yet")
 }
 
 // serialise tells when a frame that comes at m.nowNS has left the sender.

@@ -32,9 +32,9 @@ func TestCheckNamesTheBadParameter(t *testing.T) {
 		{"rate too low", topologies.Parameters{RateBPS: 999}, "rate"},
 		{"rate too high", topologies.Parameters{RateBPS: 2e12}, "rate"},
 		{"negative queue", topologies.Parameters{QueueFrames: -1}, "queue"},
-		{"queue too long", topologies.Parameters{QueueFrames: MaxQueueFrames + 1}, "queue"},
+		{"queue too long", topologies.Parameters{QueueFrames: topologies.MaxQueueFrames + 1}, "queue"},
 	} {
-		err := Check(c.p)
+		err := c.p.Check()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error that names %q", c.name, err, c.want)
 		}
@@ -42,13 +42,13 @@ func TestCheckNamesTheBadParameter(t *testing.T) {
 }
 
 func TestDelayAloneIsAddedToEveryFrame(t *testing.T) {
-	m := NewModel(topologies.Parameters{Delay: 20 * time.Millisecond, QueueFrames: 1}, 1)
+	m := NewModel(topologies.Parameters{Delay: 20 * time.Millisecond, QueueFrames: 1}, 1, 0)
 	if !m.DelayOnly() {
 		t.Fatal("a link without jitter, loss and rate is not DelayOnly")
 	}
 	// Any order of times is fine where frames can't meet.
 	for _, now := range []int64{5, 1_000_000, 3, -7} {
-		if at, verdict := m.Transmit(now, 1500); at != now+20e6 || verdict != Delivered {
+		if at, verdict := transmit(m, now, 1500); at != now+20e6 || verdict != Delivered {
 			t.Errorf("sent at %d: %d, %v, want %d, delivered", now, at, verdict, now+20_000_000)
 		}
 	}
@@ -59,13 +59,13 @@ func TestRateIsExactOverABusyPeriod(t *testing.T) {
 		rate  int64
 		bytes int
 	}{
-		{1_000_000_000, 1514}, {100_000_000, 60}, {7_000_003, 1514}, {1000, 60}, {MaxRateBPS, 60}, {999_999_999_989, 61},
+		{1_000_000_000, 1514}, {100_000_000, 60}, {7_000_003, 1514}, {1000, 60}, {topologies.MaxRateBPS, 60}, {999_999_999_989, 61},
 	} {
-		m := NewModel(topologies.Parameters{RateBPS: c.rate, Delay: time.Millisecond}, 1)
+		m := NewModel(topologies.Parameters{RateBPS: c.rate, Delay: time.Millisecond}, 1, 0)
 		for n := int64(1); n <= 1000; n++ {
 			// The whole busy period, rounded down to a nanosecond once.
 			want := 5 + n*int64(c.bytes)*8_000_000_000/c.rate + 1e6
-			if at, verdict := m.Transmit(5, c.bytes); at != want || verdict != Delivered {
+			if at, verdict := transmit(m, 5, c.bytes); at != want || verdict != Delivered {
 				t.Fatalf("rate %d, frame %d: %d, %v, want %d", c.rate, n, at, verdict, want)
 			}
 		}
@@ -73,7 +73,7 @@ func TestRateIsExactOverABusyPeriod(t *testing.T) {
 }
 
 func TestAnIdleLinkSerialisesAtOnce(t *testing.T) {
-	m := NewModel(topologies.Parameters{RateBPS: 8_000_000}, 1) // 1 us a byte
+	m := NewModel(topologies.Parameters{RateBPS: 8_000_000}, 1, 0) // 1 us a byte
 	for _, c := range []struct {
 		now, want int64
 		bytes     int
@@ -84,7 +84,7 @@ func TestAnIdleLinkSerialisesAtOnce(t *testing.T) {
 		{400_000, 401_000, 1},   // long idle
 		{390_000, 402_000, 1},   // an earlier time counts as 400,000
 	} {
-		if at, _ := m.Transmit(c.now, c.bytes); at != c.want {
+		if at, _ := transmit(m, c.now, c.bytes); at != c.want {
 			t.Errorf("sent at %d: %d, want %d", c.now, at, c.want)
 		}
 	}
@@ -92,10 +92,10 @@ func TestAnIdleLinkSerialisesAtOnce(t *testing.T) {
 
 func TestQueueDropsExactlyWhatFindsItFull(t *testing.T) {
 	const bytes, queue = 1000, 3
-	m := NewModel(topologies.Parameters{RateBPS: 8_000_000, QueueFrames: queue}, 1) // 1 ms a frame
+	m := NewModel(topologies.Parameters{RateBPS: 8_000_000, QueueFrames: queue}, 1, 0) // 1 ms a frame
 	count := func(now int64, frames int) (delivered, dropped int) {
 		for range frames {
-			switch _, verdict := m.Transmit(now, bytes); verdict {
+			switch _, verdict := transmit(m, now, bytes); verdict {
 			case Delivered:
 				delivered++
 			case LostByQueue:
@@ -123,10 +123,10 @@ func TestQueueDropsExactlyWhatFindsItFull(t *testing.T) {
 }
 
 func TestUnboundedQueueIsUnboundedForADay(t *testing.T) {
-	m := NewModel(topologies.Parameters{RateBPS: MinRateBPS}, 1)
+	m := NewModel(topologies.Parameters{RateBPS: topologies.MinRateBPS}, 1, 0)
 	frames := 0
 	for {
-		if _, verdict := m.Transmit(0, 1500); verdict == LostByQueue {
+		if _, verdict := transmit(m, 0, 1500); verdict == LostByQueue {
 			break
 		}
 		frames++
@@ -139,10 +139,10 @@ func TestUnboundedQueueIsUnboundedForADay(t *testing.T) {
 func TestLossIsWithinBinomialBounds(t *testing.T) {
 	const n = 100_000
 	for _, loss := range []float64{0, 0.001, 0.1, 0.5, 1} {
-		m := NewModel(topologies.Parameters{Loss: loss}, 7)
+		m := NewModel(topologies.Parameters{Loss: loss}, 7, 0)
 		lost := 0
 		for i := range n {
-			if _, verdict := m.Transmit(int64(i), 100); verdict == LostByLoss {
+			if _, verdict := transmit(m, int64(i), 100); verdict == LostByLoss {
 				lost++
 			}
 		}
@@ -160,10 +160,10 @@ func TestLossIsWithinBinomialBounds(t *testing.T) {
 }
 
 func TestLostFramesStillTakeTheirSerialisation(t *testing.T) {
-	lossy := NewModel(topologies.Parameters{RateBPS: 8_000_000, Loss: 0.5}, 3)
+	lossy := NewModel(topologies.Parameters{RateBPS: 8_000_000, Loss: 0.5}, 3, 0)
 	lost, lastNS := 0, int64(0)
 	for range 1000 {
-		at, verdict := lossy.Transmit(0, 1000)
+		at, verdict := transmit(lossy, 0, 1000)
 		if verdict == LostByLoss {
 			lost++
 		} else {
@@ -184,11 +184,11 @@ func TestJitterHasItsDeclaredMoments(t *testing.T) {
 		distribution string
 		stddev       float64
 	}{{topologies.JitterNormal, jitter}, {topologies.JitterUniform, jitter / math.Sqrt(3)}} {
-		m := NewModel(topologies.Parameters{Delay: delay, Jitter: jitter, JitterDistribution: c.distribution}, 11)
+		m := NewModel(topologies.Parameters{Delay: delay, Jitter: jitter, JitterDistribution: c.distribution}, 11, 0)
 		delays := make([]float64, n)
 		for i := range delays {
 			now := int64(i) * 1e9 // so far apart that order never interferes
-			at, _ := m.Transmit(now, 100)
+			at, _ := transmit(m, now, 100)
 			delays[i] = float64(at - now)
 			if c.distribution == topologies.JitterUniform && math.Abs(delays[i]-delay) > jitter {
 				t.Fatalf("uniform: a delay of %v ns", delays[i])
@@ -203,10 +203,10 @@ func TestJitterHasItsDeclaredMoments(t *testing.T) {
 
 func TestJitterIsTruncatedAtZero(t *testing.T) {
 	for _, distribution := range []string{topologies.JitterNormal, topologies.JitterUniform} {
-		m := NewModel(topologies.Parameters{Delay: 1000, Jitter: 1e6, JitterDistribution: distribution}, 5)
+		m := NewModel(topologies.Parameters{Delay: 1000, Jitter: 1e6, JitterDistribution: distribution}, 5, 0)
 		atOnce := 0
 		for i := range int64(1000) {
-			at, _ := m.Transmit(i*1e9, 100)
+			at, _ := transmit(m, i*1e9, 100)
 			if at < i*1e9 {
 				t.Fatalf("%s: a frame arrived before it was sent", distribution)
 			}
@@ -227,9 +227,9 @@ func TestEqualSeedsGiveEqualLinks(t *testing.T) {
 		verdict Verdict
 	}
 	run := func(seed uint64) (outcomes []outcome) {
-		m := NewModel(p, seed)
+		m := NewModel(p, seed, 0)
 		for i := range int64(500) {
-			at, verdict := m.Transmit(i*50_000, 1000)
+			at, verdict := transmit(m, i*50_000, 1000)
 			outcomes = append(outcomes, outcome{at, verdict})
 		}
 		return outcomes
@@ -259,7 +259,7 @@ func TestEqualSeedsGiveEqualLinks(t *testing.T) {
 }
 
 func TestTransmitAllocatesNothing(t *testing.T) {
-	m := NewModel(topologies.Parameters{Delay: 1e6, Jitter: 1e6, JitterDistribution: "normal", Loss: 0.1, RateBPS: 1e9, QueueFrames: 16}, 1)
+	m := NewModel(topologies.Parameters{Delay: 1e6, Jitter: 1e6, JitterDistribution: "normal", Loss: 0.1, RateBPS: 1e9, QueueFrames: 16}, 1, 0)
 	now := int64(0)
 	for range 1000 {
 		m.Transmit(now, 1000)
@@ -280,15 +280,15 @@ func FuzzModel(f *testing.F) {
 		if normal {
 			p.JitterDistribution = topologies.JitterNormal
 		}
-		if Check(p) != nil {
+		if p.Check() != nil {
 			t.Skip()
 		}
-		m := NewModel(p, seed)
+		m := NewModel(p, seed, 0)
 		now, last := int64(0), int64(math.MinInt64)
 		for i, gap := range gaps {
 			now += int64(gap) * int64(gap) * 1000
 			bytes := 60 + i*211%65536
-			at, verdict := m.Transmit(now, bytes)
+			at, verdict := transmit(m, now, bytes)
 			if verdict != Delivered {
 				if verdict == LostByLoss && loss == 0 || verdict == LostByQueue && rate == 0 {
 					t.Fatalf("frame %d: %v without cause", i, verdict)
@@ -311,4 +311,10 @@ func FuzzModel(f *testing.F) {
 			t.Fatalf("the queue's memory is %d for a queue of %d", len(m.waiting.times), queue)
 		}
 	})
+}
+
+// transmit is Transmit for frames that arrive at most once.
+func transmit(m *Model, nowNS int64, bytes int) (atNS int64, verdict Verdict) {
+	fate := m.Transmit(nowNS, bytes)
+	return fate.Arrivals[0].AtNS, fate.Verdict
 }

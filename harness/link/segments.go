@@ -16,7 +16,7 @@ import (
 // holds 45 segments is 45 lost segments.
 func NeedsSegments(t *topologies.Topology) bool {
 	for _, link := range t.Links {
-		if !isDelayOnly(link.AToB) || !isDelayOnly(link.BToA) {
+		if !link.AToB.DelayOnly() || !link.BToA.DelayOnly() {
 			return true
 		}
 	}

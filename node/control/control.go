@@ -75,6 +75,8 @@ type Line struct {
 	Status   *Status   `json:"status,omitempty"`
 	Probe    *Probed   `json:"probe,omitempty"`
 	Progress *Progress `json:"progress,omitempty"`
+	// Sockets answers CommandSockets.
+	Sockets *Sockets `json:"sockets,omitempty"`
 }
 
 // Hello introduces a node.
@@ -107,6 +109,35 @@ type Status struct {
 	DroppedLines uint64 `json:"dropped_lines"`
 	// ClockNS is the node's CLOCK_MONOTONIC when it wrote the line.
 	ClockNS int64 `json:"clock_ns"`
+}
+
+// Sockets is what a node's TCP did: loss on a link is delay to a protocol, and here it
+// is seen.
+type Sockets struct {
+	// CongestionControl and SlowStartAfterIdle are those of the node's connections.
+	CongestionControl  string `json:"congestion_control"`
+	SlowStartAfterIdle bool   `json:"slow_start_after_idle"`
+	// Connections are those to peers that the node has dialled, one row a peer.
+	Connections []Socket `json:"connections"`
+}
+
+// Socket sums a node's connections to one peer since it started, as the kernel's
+// TCP_INFO has it.
+type Socket struct {
+	// Node is filled in by the controller, Peer the other node's name.
+	Node string `json:"node,omitempty"`
+	Peer string `json:"peer"`
+	// Opened counts the connections, one after the other.
+	Opened uint64 `json:"opened"`
+	// SegmentsSent includes Retransmitted ones.
+	SegmentsSent  uint64 `json:"segments_sent"`
+	Retransmitted uint64 `json:"retransmitted"`
+	BytesSent     uint64 `json:"bytes_sent"`
+	// SmoothedRTTNS, CongestionWindow (in segments) and SlowStartThreshold (0: none yet)
+	// are those of the last connection at the end.
+	SmoothedRTTNS      int64  `json:"smoothed_rtt_ns"`
+	CongestionWindow   uint32 `json:"congestion_window"`
+	SlowStartThreshold uint32 `json:"slow_start_threshold"`
 }
 
 // Load is what a client is to do. The schedule follows from it alone.

@@ -144,7 +144,7 @@ func newNetwork(t *topologies.Topology, transport string, seed uint64) (*network
 	}
 	for i, l := range t.Links {
 		for reverse, parameters := range []topologies.Parameters{l.AToB, l.BToA} {
-			if err := link.Check(parameters); err != nil {
+			if err := parameters.Check(); err != nil {
 				return nil, fmt.Errorf("link %s: %w", l.Name, err)
 			}
 			if n.tcp && parameters.QueueFrames >= unboundedQueueFrames {
@@ -158,7 +158,7 @@ func newNetwork(t *topologies.Topology, transport string, seed uint64) (*network
 }
 
 func newDirection(p topologies.Parameters, seed uint64) direction {
-	d := direction{model: link.NewModel(p, seed), delayNS: none, soonest: int64(p.Delay), eventAt: never}
+	d := direction{model: link.NewModel(p, seed, 0), delayNS: none, soonest: int64(p.Delay), eventAt: never}
 	if p.RateBPS > 0 {
 		d.perByte = 8_000_000_000 << 10 / p.RateBPS
 	}
@@ -365,8 +365,9 @@ func (s *trial) pass(p *path, index, slot int32, at int64) {
 	n := s.network
 	f, d := &n.slab[slot], &n.directions[index]
 	bytes := n.bytes(f)
-	deliver, verdict := d.model.Transmit(at, bytes)
-	switch verdict {
+	fate := d.model.Transmit(at, bytes)
+	deliver := fate.Arrivals[0].AtNS
+	switch fate.Verdict {
 	case link.Delivered:
 		d.frames++
 		d.bytes += uint64(bytes)
