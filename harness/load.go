@@ -21,6 +21,7 @@ func (t *labTrial) load(ctx context.Context) error {
 		return err
 	}
 	duration := t.loadTime()
+	before, _ := readProcessorTime() // the zero time if it is unknown
 	limit, cancel := context.WithTimeout(ctx, loadLead+duration+time.Duration(t.spec.Workload.Timeout)+10*time.Second)
 	defer cancel()
 	board := &scoreboard{clients: make([]control.Progress, len(clients)), began: time.Now().Add(loadLead), total: duration, show: t.progress.TrialLive}
@@ -34,6 +35,7 @@ func (t *labTrial) load(ctx context.Context) error {
 		waiting.Go(func() { disturbed = t.disturb(limit, t) })
 	}
 	waiting.Wait()
+	t.verdict.Machine = loadSince(before)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

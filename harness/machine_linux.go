@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -56,4 +57,41 @@ func procField(path, name string) string {
 		}
 	}
 	return ""
+}
+
+// readProcessorTime reads the first line of /proc/stat: user, nice, system, idle,
+// iowait, irq, softirq, steal. (Guests' time is in user and nice already.)
+func readProcessorTime() (processorTime, error) {
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return processorTime{}, err
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return processorTime{}, errNoLoad
+	}
+	var t processorTime
+	for i, field := range fields[1:9] {
+		ticks, err := strconv.ParseUint(field, 10, 64)
+		if err != nil {
+			return processorTime{}, errNoLoad
+		}
+		t.total += ticks
+		switch i {
+		case 3, 4:
+			t.idle += ticks
+		case 7:
+			t.stolen = ticks
+		}
+	}
+	return t, nil
+}
+
+// loadAverage is that of the last minute, 0 if unknown, and the number of processors.
+func loadAverage() (average float64, cpus int) {
+	data, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(data), " ")
+	average, _ = strconv.ParseFloat(first, 64)
+	return average, runtime.NumCPU()
 }

@@ -4,6 +4,7 @@ package harness
 
 import (
 	"os"
+	"runtime"
 
 	"quorumlab/results"
 )
@@ -20,3 +21,7 @@ func ownBinary() string {
 // describeSystem adds nothing: only simulations run here, and what they measure
 // depends on no setting of the machine.
 func describeSystem(*results.Machine) {}
+
+func readProcessorTime() (processorTime, error) { return processorTime{}, errNoLoad }
+
+func loadAverage() (average float64, cpus int) { return 0, runtime.NumCPU() }

@@ -148,6 +148,10 @@ func (t *simulatedTrial) run(ctx context.Context) (err error) {
 		return err
 	}
 	t.conclude(simulated)
+	settings := control.Sockets{CongestionControl: congestionControl, SlowStartAfterIdle: true} // as package tcp does
+	if err := t.noteTransport(settings, simulated.Sockets, simulated.Links, simulated.Statuses); err != nil {
+		return err
+	}
 	return t.judge(ctx, simulated.Statuses)
 }
 

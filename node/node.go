@@ -270,6 +270,8 @@ func (n *node) handle(command control.Command) control.Line {
 	switch command.Command {
 	case control.CommandStatus:
 		return control.Line{Status: n.status()}
+	case control.CommandSockets:
+		return control.Line{Sockets: n.sockets()}
 	case control.CommandLoad:
 		err = n.load(*command.Load)
 	case control.CommandReconfigure:
@@ -321,6 +323,21 @@ func (n *node) reconfigure(change json.RawMessage) error {
 		},
 	}})
 	return nil
+}
+
+// sockets names the peers of the transport's connections.
+func (n *node) sockets() *control.Sockets {
+	var sockets control.Sockets
+	sockets.CongestionControl, sockets.SlowStartAfterIdle = driver.TCPSettings()
+	for _, s := range n.transport.Sockets() {
+		for _, member := range n.cluster.Nodes {
+			if member.ID == s.Peer {
+				s.Socket.Peer = member.Name
+			}
+		}
+		sockets.Connections = append(sockets.Connections, s.Socket)
+	}
+	return &sockets
 }
 
 func (n *node) status() *control.Status {

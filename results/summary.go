@@ -55,6 +55,10 @@ type Point struct {
 	FirstLeader   *Spread    `json:"first_leader_ms"`
 	Links         LinkErrors `json:"links"`
 	ClientLimited bool       `json:"client_limited"`
+	// Transport sums what the valid trials' connections did; null if none reported any.
+	Transport *Transport `json:"transport"`
+	// Captured is true if frames were captured in some trial, which costs time.
+	Captured bool `json:"captured,omitempty"`
 }
 
 // Latency is in milliseconds, from the intended time to the first answer. Mean

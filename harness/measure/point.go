@@ -179,6 +179,8 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 		}
 		point.Trials++
 		point.ClientLimited = point.ClientLimited || verdict.ClientLimited
+		point.Captured = point.Captured || verdict.Captured
+		point.Transport = addTransport(point.Transport, verdict.Transport)
 		for name, count := range verdict.Counters {
 			if point.Counters == nil {
 				point.Counters = map[string]uint64{}
@@ -199,6 +201,22 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 	var err error
 	point.Links, err = linkErrors(folder, verdicts)
 	return point, err
+}
+
+// addTransport sums what connections did. The settings of one point's trials are the
+// same.
+func addTransport(sum, trial *results.Transport) *results.Transport {
+	if trial == nil {
+		return sum
+	}
+	if sum == nil {
+		sum = &results.Transport{CongestionControl: trial.CongestionControl, SlowStartAfterIdle: trial.SlowStartAfterIdle}
+	}
+	sum.SegmentsSent += trial.SegmentsSent
+	sum.Retransmitted += trial.Retransmitted
+	sum.FramesLost += trial.FramesLost
+	sum.MessagesLost += trial.MessagesLost
+	return sum
 }
 
 func ballotsPerDecision(counters map[string]uint64) *float64 {

@@ -115,6 +115,12 @@ func notes(summary *results.Summary, density density, folderPath string) []strin
 	if note := linksNote(summary); note != "" {
 		notes = append(notes, note)
 	}
+	if note := transportNote(summary); note != "" {
+		notes = append(notes, note)
+	}
+	if note := capturedNote(summary); note != "" {
+		notes = append(notes, note)
+	}
 	if summary.Simulated && summary.EngineReason != "" && summary.EngineReason != "asked for" {
 		notes = append(notes, results.LabelSimulated+" because "+summary.EngineReason)
 	}
@@ -197,6 +203,42 @@ func linksNote(summary *results.Summary) string {
 		return ""
 	}
 	return "links: " + strings.Join(parts, ", ")
+}
+
+// transportNote tells frames that links lost from messages that were lost: TCP sends
+// the former again, so that they are late, not lost. It is empty if neither happened.
+func transportNote(summary *results.Summary) string {
+	var sum results.Transport
+	for _, point := range summary.Points {
+		if t := point.Transport; t != nil {
+			sum.CongestionControl, sum.SlowStartAfterIdle = t.CongestionControl, t.SlowStartAfterIdle
+			sum.Retransmitted += t.Retransmitted
+			sum.FramesLost += t.FramesLost
+			sum.MessagesLost += t.MessagesLost
+		}
+	}
+	if sum.FramesLost+sum.Retransmitted+sum.MessagesLost == 0 {
+		return ""
+	}
+	note := fmt.Sprintf("loss: links lost %s, TCP sent %s again", plural(sum.FramesLost, "frame"), plural(sum.Retransmitted, "segment"))
+	if sum.CongestionControl != "" {
+		note += " (" + sum.CongestionControl
+		if sum.SlowStartAfterIdle {
+			note += ", slow start after idle"
+		}
+		note += ")"
+	}
+	return note + ", nodes lost " + plural(sum.MessagesLost, "message")
+}
+
+// capturedNote labels a run whose frames were captured.
+func capturedNote(summary *results.Summary) string {
+	for _, point := range summary.Points {
+		if point.Captured {
+			return "CAPTURED: frames were written to files meanwhile, which takes time; compare with a run without capture"
+		}
+	}
+	return ""
 }
 
 // page is the text written so far.

@@ -277,3 +277,22 @@ func TestJSONIsTheSummary(t *testing.T) {
 		t.Errorf("the summary changed: %s", out.String())
 	}
 }
+
+func TestTheReportTellsLostFramesFromLostMessages(t *testing.T) {
+	summary := summaryOf(point(`{}`, 240.3))
+	summary.Points[0].Transport = &results.Transport{CongestionControl: "reno", SlowStartAfterIdle: true,
+		SegmentsSent: 9000, Retransmitted: 1, FramesLost: 120, MessagesLost: 0}
+	summary.Points[0].Captured = true
+	for _, want := range []string{
+		"loss: links lost 120 frames, TCP sent 1 segment again (reno, slow start after idle), nodes lost 0 messages",
+		"CAPTURED: frames were written to files",
+	} {
+		var text bytes.Buffer
+		if err := Table(&text, summary, "runs/x", Options{Width: 200}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the report doesn't say %q:\n%s", want, text.String())
+		}
+	}
+}

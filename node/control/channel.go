@@ -126,7 +126,7 @@ func ParseCommand(line []byte) (Command, error) {
 		return command, fmt.Errorf("%w: %w", errNoCommand, err)
 	}
 	switch command.Command {
-	case CommandStatus, CommandStop:
+	case CommandStatus, CommandSockets, CommandStop:
 	case CommandLoad:
 		if command.Load == nil {
 			return command, fmt.Errorf("%w: load without the field load", errNoCommand)
@@ -140,8 +140,8 @@ func ParseCommand(line []byte) (Command, error) {
 			return command, fmt.Errorf("%w: reconfigure without the field reconfigure", errNoCommand)
 		}
 	default:
-		return command, fmt.Errorf("%w: command is %q, want %s, %s, %s, %s or %s", errNoCommand,
-			command.Command, CommandStatus, CommandLoad, CommandProbe, CommandReconfigure, CommandStop)
+		return command, fmt.Errorf("%w: command is %q, want %s, %s, %s, %s, %s or %s", errNoCommand,
+			command.Command, CommandStatus, CommandLoad, CommandProbe, CommandReconfigure, CommandSockets, CommandStop)
 	}
 	return command, nil
 }

@@ -29,6 +29,8 @@ const (
 	// once the change was handed to the protocol; Status.Configuration tells when
 	// it is in force (nodes that serve clients only).
 	CommandReconfigure = "reconfigure"
+	// CommandSockets asks what the node's TCP did so far.
+	CommandSockets = "sockets"
 	// CommandStop ends the node, as end of file on its standard input does.
 	CommandStop = "stop"
 )

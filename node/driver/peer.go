@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quorumlab/node/consensus"
+	"quorumlab/node/control"
 	"quorumlab/node/wire"
 )
 
@@ -32,6 +33,9 @@ type peer struct {
 	spare []byte
 	// link is the live connection, nil if there is none.
 	link *link
+	// ended sums the connections before it, lastEnded is the last of them.
+	ended     control.Socket
+	lastEnded *net.TCPConn
 }
 
 // link is one connection to a peer.
@@ -161,21 +165,20 @@ func (p *peer) run(ctx context.Context) {
 
 // use sends on a connection until it is lost or the context ends, and says why.
 func (p *peer) use(ctx context.Context, conn *net.TCPConn) error {
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	end := sync.OnceFunc(func() { p.end(conn) })
+	defer context.AfterFunc(ctx, end)()
 	lost := make(chan error, 1)
-	go func() { lost <- watch(conn) }()
+	go func() { lost <- watch(conn, end) }()
 	err := p.sendHello(conn)
 	for err == nil {
 		select {
 		case err = <-lost:
-			p.setLink(nil)
 			return err
 		case <-p.wake:
 			err = p.write()
 		}
 	}
-	p.setLink(nil)
-	_ = conn.Close()
+	end()
 	<-lost
 	return err
 }
@@ -190,24 +193,20 @@ func (p *peer) sendHello(conn *net.TCPConn) error {
 	if _, err := conn.Write(wire.AppendHello(nil, hello)); err != nil {
 		return err
 	}
-	p.setLink(l)
+	if !p.begin(l) {
+		return errClosedByPeer
+	}
 	p.transport.connected(p)
 	p.wakeWriter()
 	return nil
 }
 
-func (p *peer) setLink(l *link) {
-	p.mu.Lock()
-	p.link = l
-	p.mu.Unlock()
-}
-
-// watch waits for the end of a connection on which nothing is ever received,
-// and closes it, so that a writer who waits for the socket learns of it.
-func watch(conn *net.TCPConn) error {
+// watch waits for the end of a connection on which nothing is ever received, and
+// ends it, so that a writer who waits for the socket learns of it.
+func watch(conn *net.TCPConn, end func()) error {
 	var buffer [1]byte
 	n, err := conn.Read(buffer[:])
-	_ = conn.Close()
+	end()
 	if n > 0 {
 		return errUnexpectedData
 	}
@@ -220,7 +219,12 @@ func watch(conn *net.TCPConn) error {
 // write writes until nothing is queued any more: all that came while the socket
 // was busy goes in one piece.
 func (p *peer) write() error {
-	l := p.link // changes in this goroutine only
+	p.mu.Lock()
+	l := p.link
+	p.mu.Unlock()
+	if l == nil {
+		return errClosedByPeer
+	}
 	for {
 		p.mu.Lock()
 		batch := l.rest

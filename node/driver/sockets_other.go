@@ -1,0 +1,15 @@
+//go:build !linux
+
+package driver
+
+import (
+	"net"
+
+	"quorumlab/node/control"
+)
+
+// socketInfo knows nothing here.
+func socketInfo(*net.TCPConn) (control.Socket, bool) { return control.Socket{}, false }
+
+// TCPSettings knows nothing here.
+func TCPSettings() (congestionControl string, slowStartAfterIdle bool) { return "", false }
