@@ -78,7 +78,7 @@ func TestTheExamplesInTheDocumentAreWhatNodesSpeak(t *testing.T) {
 			t.Errorf("no example of a %s", kind)
 		}
 	}
-	for _, command := range []string{control.CommandStatus, control.CommandLoad, control.CommandProbe, control.CommandReconfigure, control.CommandSockets, control.CommandStop} {
+	for _, command := range []string{control.CommandStatus, control.CommandLoad, control.CommandProbe, control.CommandMeasure, control.CommandReconfigure, control.CommandSockets, control.CommandReceive, control.CommandSend, control.CommandFinish, control.CommandMeasure, control.CommandStop} {
 		if !commands[command] {
 			t.Errorf("no example of the command %s", command)
 		}
@@ -92,9 +92,10 @@ func TestTheDocumentMentionsEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, value := range []any{
-		control.Command{Load: &control.Load{Application: "a"}, Reconfigure: json.RawMessage("{}"), Probe: &control.Probe{Peers: []control.Peer{{}}}, ID: 1},
+		control.Command{Load: &control.Load{Application: "a"}, Reconfigure: json.RawMessage("{}"), Probe: &control.Probe{Peers: []control.Peer{{}}}, Receive: &control.Receive{}, Send: &control.Send{}, Finish: &control.Finish{}, Measure: &control.Measure{File: "f"}, ID: 1},
 		control.Line{
 			ID: 1, Error: "e", Event: "e", Sockets: &control.Sockets{Connections: []control.Socket{{Node: "n"}}}, Hello: &control.Hello{}, Progress: &control.Progress{}, Probe: &control.Probed{},
+			Receiving: &control.Receiving{}, Sent: &control.Sent{}, Received: &control.Received{}, Measured: &control.Measured{},
 			Status: &control.Status{Status: consensus.Status{Configuration: 1, Counters: map[string]uint64{}}, StateHash: "h"},
 		},
 		control.Cluster{

@@ -385,18 +385,35 @@ func hello(channel *control.Channel, name string, roles []string) {
 // RoleEcho is the role that an echo process gives in its hello.
 const RoleEcho = "echo"
 
-// RunEcho answers the probes of other hosts and makes probes on command. It
-// returns as Run does.
-func RunEcho(listen, name string, streams Streams) error {
+// EchoOptions say which echo process to be.
+type EchoOptions struct {
+	// Listen is the UDP and TCP address to answer at, Name the host's name.
+	Listen, Name string
+	// Dir is an existing folder for the rows of one-way streams and of round trips; empty
+	// refuses those.
+	Dir string
+}
+
+// echoProcess answers the commands that an echo process takes.
+type echoProcess struct {
+	name, dir string
+	streams   *echo.Streams
+}
+
+// RunEcho answers the probes of other hosts; it makes probes, and sends and receives
+// one-way streams, on command. It returns as Run does.
+func RunEcho(options EchoOptions, streams Streams) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	e := &echoProcess{name: options.Name, dir: options.Dir, streams: echo.NewStreams(options.Dir)}
+	defer e.streams.Close()
 	channel := control.NewChannel(streams.Input, streams.Output)
 	failed := make(chan error, 2)
 	go func() {
-		failed <- echo.Serve(ctx, listen, func() {
-			hello(channel, name, []string{RoleEcho})
+		failed <- ServeEcho(ctx, options.Listen, func() {
+			hello(channel, e.name, []string{RoleEcho})
 			go func() {
-				failed <- channel.Serve(func(c control.Command) control.Line { return echoHandle(ctx, name, c) })
+				failed <- channel.Serve(func(c control.Command) control.Line { return e.handle(ctx, c) })
 			}()
 		})
 	}()
@@ -405,16 +422,33 @@ func RunEcho(listen, name string, streams Streams) error {
 	return err
 }
 
-func echoHandle(ctx context.Context, name string, command control.Command) control.Line {
+func (e *echoProcess) handle(ctx context.Context, command control.Command) control.Line {
+	line, err := e.carryOut(ctx, command)
+	if err != nil {
+		return control.Line{Error: err.Error()}
+	}
+	return line
+}
+
+func (e *echoProcess) carryOut(ctx context.Context, command control.Command) (control.Line, error) {
 	switch command.Command {
 	case control.CommandStatus:
-		return control.Line{Status: &control.Status{ClockNS: int64(clock.Now())}}
+		return control.Line{Status: &control.Status{ClockNS: int64(clock.Now())}}, nil
 	case control.CommandProbe:
 		probed, err := echo.Probe(ctx, *command.Probe)
-		if err != nil {
-			return control.Line{Error: err.Error()}
-		}
-		return control.Line{Probe: &probed}
+		return control.Line{Probe: &probed}, err
+	case control.CommandReceive:
+		receiving, err := e.streams.Receive(*command.Receive)
+		return control.Line{Receiving: &receiving}, err
+	case control.CommandSend:
+		sent, err := e.streams.Send(ctx, *command.Send)
+		return control.Line{Sent: &sent}, err
+	case control.CommandFinish:
+		received, err := e.streams.Finish(ctx, *command.Finish)
+		return control.Line{Received: &received}, err
+	case control.CommandMeasure:
+		measured, err := e.measure(ctx, *command.Measure)
+		return control.Line{Measured: &measured}, err
 	}
-	return control.Line{Error: fmt.Sprintf("%s can't %s", name, command.Command)}
+	return control.Line{}, fmt.Errorf("%s can't %s", e.name, command.Command)
 }

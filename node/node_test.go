@@ -300,7 +300,7 @@ func TestANodeThatCannotStartSaysWhy(t *testing.T) {
 
 func TestEchoProcessesProbeEachOther(t *testing.T) {
 	run := func(name, address string) *controller {
-		return startControlled(t, func(streams Streams) error { return RunEcho(address, name, streams) })
+		return startControlled(t, func(streams Streams) error { return RunEcho(EchoOptions{Listen: address, Name: name}, streams) })
 	}
 	addresses := []string{freeAddress(t), freeAddress(t)}
 	a, b := run("h1", addresses[0]), run("h2", addresses[1])
@@ -327,7 +327,7 @@ func TestEchoProcessesProbeEachOther(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	err := RunEcho("not an address", "h3", Streams{Input: strings.NewReader(""), Output: io.Discard})
+	err := RunEcho(EchoOptions{Listen: "not an address", Name: "h3"}, Streams{Input: strings.NewReader(""), Output: io.Discard})
 	if err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("an address that is none: %v, want one line", err)
 	}

@@ -6,11 +6,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +43,7 @@ func run(arguments []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(arguments)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return exitGood
 	}
@@ -101,25 +104,43 @@ on from the storage in its folder.`,
 }
 
 func newEcho(streams node.Streams) *cobra.Command {
-	var listen, name string
+	var options node.EchoOptions
 	cmd := &cobra.Command{
 		Use:   "echo",
 		Short: "Answer round-trip probes, and make them on command",
-		Long: `echo returns every UDP datagram that comes to its address, and probes other
-echo processes when the control channel says so. It ends when its standard
-input does.`,
-		Example: `  bench-node echo --listen :7001 --name h1`,
-		Args:    noArguments,
+		Long: `echo returns every UDP datagram, and what comes by TCP, to whoever sent it.
+
+Without a name it serves until a signal ends it, and measures round trips to other
+echo processes for whoever asks by TCP: start one on each machine for
+"bench rtt --peers". Whoever reaches the port can have it send probes: it is meant
+for networks whose users are trusted.
+
+With a name it is a host of a lab: it obeys the control channel, which has it probe
+other echo processes, or send and receive one-way streams, whose rows it writes into
+its folder. It ends when its standard input does.`,
+		Example: `  bench-node echo --listen :7001
+  bench-node echo --listen 198.18.0.1:7001 --name h1 --dir /tmp/h1`,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := required(cmd, "name"); err != nil {
-				return err
+			if cmd.Flags().Changed("name") {
+				return node.RunEcho(options, streams)
 			}
-			return node.RunEcho(listen, name, streams)
+			return serveEcho(cmd.Context(), options.Listen, streams.Output)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", ":7001", "the UDP `address` to answer at")
-	cmd.Flags().StringVar(&name, "name", "", "the host's `name`, for the hello line")
+	cmd.Flags().StringVar(&options.Listen, "listen", ":7001", "the UDP and TCP `address` to answer at")
+	cmd.Flags().StringVar(&options.Name, "name", "", "the host's `name`, for the hello line (default: no control channel)")
+	cmd.Flags().StringVar(&options.Dir, "dir", "", "an existing `folder` for the rows of one-way streams (default: there are none)")
 	return cmd
+}
+
+// serveEcho answers probes until a signal comes.
+func serveEcho(ctx context.Context, address string, stdout io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return node.ServeEcho(ctx, address, func() {
+		fmt.Fprintf(stdout, "answering probes at %s by UDP and TCP; Ctrl-C ends it\n", address)
+	})
 }
 
 func newVersion(stdout io.Writer) *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -116,6 +117,22 @@ func (c *Channel) write(output io.Writer) {
 	}
 }
 
+// commands are all that a node may be told.
+var commands = []string{
+	CommandStatus, CommandLoad, CommandProbe, CommandReceive, CommandSend, CommandFinish, CommandMeasure, CommandReconfigure, CommandSockets, CommandStop,
+}
+
+// hasStream tells whether the field of a command about a stream is there.
+func (c Command) hasStream() bool {
+	switch c.Command {
+	case CommandReceive:
+		return c.Receive != nil
+	case CommandSend:
+		return c.Send != nil
+	}
+	return c.Finish != nil
+}
+
 var errNoCommand = errors.New("a line that is no command")
 
 // ParseCommand reads a line of the controller. What it could read comes back
@@ -135,13 +152,20 @@ func ParseCommand(line []byte) (Command, error) {
 		if command.Probe == nil {
 			return command, fmt.Errorf("%w: probe without the field probe", errNoCommand)
 		}
+	case CommandReceive, CommandSend, CommandFinish:
+		if !command.hasStream() {
+			return command, fmt.Errorf("%w: %s without the field %[2]s", errNoCommand, command.Command)
+		}
+	case CommandMeasure:
+		if command.Measure == nil {
+			return command, fmt.Errorf("%w: measure without the field measure", errNoCommand)
+		}
 	case CommandReconfigure:
 		if len(command.Reconfigure) == 0 || string(command.Reconfigure) == "null" {
 			return command, fmt.Errorf("%w: reconfigure without the field reconfigure", errNoCommand)
 		}
 	default:
-		return command, fmt.Errorf("%w: command is %q, want %s, %s, %s, %s, %s or %s", errNoCommand,
-			command.Command, CommandStatus, CommandLoad, CommandProbe, CommandReconfigure, CommandSockets, CommandStop)
+		return command, fmt.Errorf("%w: command is %q, want one of %s", errNoCommand, command.Command, strings.Join(commands, ", "))
 	}
 	return command, nil
 }

@@ -25,6 +25,16 @@ const (
 	// CommandProbe measures round trips to other hosts' echo processes; it is
 	// answered when done (bench-node echo only).
 	CommandProbe = "probe"
+	// CommandReceive, CommandSend and CommandFinish are a one-way stream of datagrams
+	// from one echo process to another: the receiver listens for it, the sender sends
+	// it and answers when done, the receiver writes down what came (bench-node echo
+	// only).
+	CommandReceive = "receive"
+	CommandSend    = "send"
+	CommandFinish  = "finish"
+	// CommandMeasure measures round trips probe by probe, for as long as that takes;
+	// it is answered when done. The rows go to a file (bench-node echo only).
+	CommandMeasure = "measure"
 	// CommandReconfigure has the cluster's configuration changed. It is answered
 	// once the change was handed to the protocol; Status.Configuration tells when
 	// it is in force (nodes that serve clients only).
@@ -57,10 +67,14 @@ const (
 // Command is a line from the controller.
 type Command struct {
 	// ID is chosen by the controller and returned in the answer.
-	ID      uint64 `json:"id"`
-	Command string `json:"command"`
-	Load    *Load  `json:"load,omitempty"`
-	Probe   *Probe `json:"probe,omitempty"`
+	ID      uint64   `json:"id"`
+	Command string   `json:"command"`
+	Load    *Load    `json:"load,omitempty"`
+	Probe   *Probe   `json:"probe,omitempty"`
+	Receive *Receive `json:"receive,omitempty"`
+	Send    *Send    `json:"send,omitempty"`
+	Finish  *Finish  `json:"finish,omitempty"`
+	Measure *Measure `json:"measure,omitempty"`
 	// Reconfigure is the change, in the protocol's own JSON.
 	Reconfigure json.RawMessage `json:"reconfigure,omitempty"`
 }
@@ -79,6 +93,11 @@ type Line struct {
 	Progress *Progress `json:"progress,omitempty"`
 	// Sockets answers CommandSockets.
 	Sockets *Sockets `json:"sockets,omitempty"`
+	// Receiving answers CommandReceive, Sent CommandSend, Received CommandFinish.
+	Receiving *Receiving `json:"receiving,omitempty"`
+	Sent      *Sent      `json:"sent,omitempty"`
+	Received  *Received  `json:"received,omitempty"`
+	Measured  *Measured  `json:"measured,omitempty"`
 }
 
 // Hello introduces a node.
@@ -207,6 +226,60 @@ type Probed struct {
 	RTTs map[string][]int64 `json:"rtts_ns"`
 	// Sent is the number of probes a peer.
 	Sent int `json:"sent"`
+}
+
+// Receive asks an echo process to listen for a stream.
+type Receive struct {
+	// Stream names the stream: 1 to 100 letters, digits, dots, dashes, underscores. The
+	// rows go to the file Stream.received.csv in the receiver's folder.
+	Stream string `json:"stream"`
+}
+
+// Receiving is where it listens.
+type Receiving struct {
+	Port int `json:"port"`
+}
+
+// Send asks an echo process to send a stream of datagrams.
+type Send struct {
+	// Stream is the name that the receiver was given. The rows go to the file
+	// Stream.sent.csv in the sender's folder.
+	Stream string `json:"stream"`
+	// Address is the receiver's, with the port that it listens at.
+	Address string `json:"address"`
+	// Count datagrams are sent, one each IntervalNS; with 0 back to back.
+	Count      int   `json:"count"`
+	IntervalNS int64 `json:"interval_ns"`
+	// FrameBytes is the size of each on a link, with the headers of UDP, IP and
+	// Ethernet.
+	FrameBytes int `json:"frame_bytes"`
+}
+
+// Sent is what became of it.
+type Sent struct {
+	// Frames were handed to the network, Refused not taken by it.
+	Frames  int `json:"frames"`
+	Refused int `json:"refused"`
+}
+
+// Finish asks the receiver of a stream to write down what came.
+type Finish struct {
+	Stream string `json:"stream"`
+	// Count is how many datagrams were sent, WaitNS how long to await those that
+	// haven't come.
+	Count  int   `json:"count"`
+	WaitNS int64 `json:"wait_ns"`
+}
+
+// Received is what came of a stream.
+type Received struct {
+	// Frames came, Distinct of them were different.
+	Frames   int `json:"frames"`
+	Distinct int `json:"distinct"`
+	// Damaged ones came with other bytes than were sent; they count nowhere else.
+	Damaged int `json:"damaged"`
+	// Overflowed is how many the receiver's own socket had no room for.
+	Overflowed uint32 `json:"overflowed"`
 }
 
 // Cluster is the one file that all processes of a cluster are given, in JSON.

@@ -1,0 +1,270 @@
+// Package ping measures round trips from one machine to others, probe by probe, by
+// UDP, TCP or ICMP; answers the probes of others; and measures on behalf of a
+// controller elsewhere. It promises that no round trip is reported shorter than it
+// was, and that every probe gives exactly one row, answered or not.
+package ping
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"quorumlab/node/control"
+)
+
+// Protocols by which probes travel.
+const (
+	// UDP and TCP probes are answered by an echo process at the peer's port. Those by
+	// TCP use one connection a peer, made before the first probe and again when it is
+	// lost; what TCP sends again is late, not lost.
+	UDP = "udp"
+	TCP = "tcp"
+	// ICMP probes are answered by the peer's kernel; the port doesn't matter. The
+	// sender's kernel must permit them: to root, to users with CAP_NET_RAW, or to the
+	// groups of net.ipv4.ping_group_range.
+	ICMP = "icmp"
+)
+
+// Protocols lists them all.
+var Protocols = []string{UDP, TCP, ICMP}
+
+// Bounds of orders.
+const (
+	// HeaderBytes is the least size of a probe: what tells it from others.
+	HeaderBytes = 16
+	MaxBytes    = 1400
+	MaxCount    = 10_000_000
+	MaxPeers    = 1000
+	// MinInterval bounds the probes that a host sends, whoever asks for them.
+	MinInterval = 100 * time.Microsecond
+)
+
+// Check tells why an order makes no sense, naming the field and what would be right.
+func Check(order control.Measure) error {
+	switch {
+	case order.Protocol != UDP && order.Protocol != TCP && order.Protocol != ICMP:
+		return fmt.Errorf("the protocol is %q, want udp, tcp or icmp", order.Protocol)
+	case len(order.Peers) == 0 || len(order.Peers) > MaxPeers:
+		return fmt.Errorf("there are %d peers, want 1 to %d", len(order.Peers), MaxPeers)
+	case order.Count < 1 || order.Count > MaxCount:
+		return fmt.Errorf("the count is %d, want 1 to %d probes a peer", order.Count, MaxCount)
+	case time.Duration(order.IntervalNS) < MinInterval*time.Duration(len(order.Peers)) || time.Duration(order.IntervalNS) > time.Hour:
+		return fmt.Errorf("the interval is %v, want %v for %d peers, to 1h", time.Duration(order.IntervalNS),
+			MinInterval*time.Duration(len(order.Peers)), len(order.Peers))
+	case order.TimeoutNS <= 0 || time.Duration(order.TimeoutNS) > time.Minute:
+		return fmt.Errorf("the timeout is %v, want above 0 and at most 1m", time.Duration(order.TimeoutNS))
+	case order.Bytes < HeaderBytes || order.Bytes > MaxBytes:
+		return fmt.Errorf("the size is %d bytes, want %d to %d", order.Bytes, HeaderBytes, MaxBytes)
+	}
+	return nil
+}
+
+// Row is one probe.
+type Row struct {
+	// Peer indexes the order's peers, Round counts the probes to it from 0.
+	Peer, Round int
+	// SentNS is when the probe was sent, by the sender's CLOCK_REALTIME, RTTNS how long
+	// its answer took; 0 if none came in time.
+	SentNS, RTTNS int64
+}
+
+// prober sends probes and hears their answers.
+type prober interface {
+	// send sends a probe; an error means that it can't be answered.
+	send(peer, round int) error
+	// close ends it, and the goroutines that hear answers.
+	close()
+}
+
+// Measure carries out an order: in each round of order.IntervalNS one probe to each
+// peer, evenly spread. It hands out each row once its probe is answered or given up, one
+// at a time, and returns the first error of that, or the context's cause; rows of probes
+// that weren't due by then are left out.
+func Measure(ctx context.Context, order control.Measure, row func(Row) error) error {
+	if err := Check(order); err != nil {
+		return fmt.Errorf("measuring round trips: %w", err)
+	}
+	m, err := newMeasurement(order, row)
+	if err != nil {
+		return fmt.Errorf("measuring round trips: %w", err)
+	}
+	defer m.prober.close()
+	expiring := make(chan struct{})
+	ended := make(chan struct{})
+	go func() { defer close(ended); m.expire(expiring) }()
+	err = m.sendAll(ctx)
+	if err == nil {
+		err = m.settle(ctx)
+	}
+	close(expiring)
+	<-ended
+	if err != nil {
+		return err
+	}
+	return m.err
+}
+
+// measurement is an order at work.
+type measurement struct {
+	order  control.Measure
+	prober prober
+	row    func(Row) error
+
+	mu      sync.Mutex
+	pending map[probe]time.Time
+	// queue has the pending probes, and answered ones, in the order of their sending.
+	queue []probe
+	err   error
+	// changed is sent to when the last pending probe is gone.
+	changed chan struct{}
+}
+
+type probe struct{ peer, round int }
+
+func newMeasurement(order control.Measure, row func(Row) error) (*measurement, error) {
+	m := &measurement{order: order, row: row, pending: map[probe]time.Time{}, changed: make(chan struct{}, 1)}
+	addresses := make([]netip.AddrPort, len(order.Peers))
+	for i, peer := range order.Peers {
+		resolved, err := net.ResolveUDPAddr("udp4", peer.Address)
+		if err != nil {
+			return nil, fmt.Errorf("the address of %s: %w", peer.Name, err)
+		}
+		ip, _ := netip.AddrFromSlice(resolved.IP.To4())
+		if !ip.IsValid() {
+			return nil, fmt.Errorf("the address of %s is %q: want host:port", peer.Name, peer.Address)
+		}
+		addresses[i] = netip.AddrPortFrom(ip, uint16(resolved.Port))
+	}
+	var err error
+	switch order.Protocol {
+	case UDP:
+		m.prober, err = newUDP(addresses, order.Bytes, m.answered)
+	case TCP:
+		m.prober = newTCP(addresses, order.Bytes, time.Duration(order.TimeoutNS), m.answered)
+	case ICMP:
+		m.prober, err = newICMP(addresses, order.Bytes, m.answered)
+	}
+	return m, err
+}
+
+// sendAll sends all probes at their times.
+func (m *measurement) sendAll(ctx context.Context) error {
+	began := time.Now()
+	gap := time.Duration(m.order.IntervalNS) / time.Duration(len(m.order.Peers))
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for round := range m.order.Count {
+		for peer := range m.order.Peers {
+			due := began.Add(time.Duration(round)*time.Duration(m.order.IntervalNS) + time.Duration(peer)*gap)
+			if wait := time.Until(due); wait > 0 {
+				timer.Reset(wait)
+				select {
+				case <-timer.C:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			} else if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := m.sendOne(probe{peer, round}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *measurement) sendOne(p probe) error {
+	m.mu.Lock()
+	err := m.err
+	m.pending[p] = time.Now()
+	m.queue = append(m.queue, p)
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	// A probe that can't be sent is one without an answer: it is given up in time.
+	_ = m.prober.send(p.peer, p.round)
+	return nil
+}
+
+// answered notes an answer; one that is late or comes twice counts for nothing.
+func (m *measurement) answered(at time.Time, peer, round int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := probe{peer, round}
+	sent, waits := m.pending[p]
+	if !waits {
+		return
+	}
+	rtt := at.Sub(sent)
+	if rtt > time.Duration(m.order.TimeoutNS) {
+		return // expire gives it up
+	}
+	m.finish(p, Row{Peer: peer, Round: round, SentNS: sent.UnixNano(), RTTNS: max(int64(rtt), 1)})
+}
+
+// finish hands out a probe's row; the mutex is held.
+func (m *measurement) finish(p probe, row Row) {
+	delete(m.pending, p)
+	if err := m.row(row); err != nil && m.err == nil {
+		m.err = err
+	}
+	if len(m.pending) == 0 {
+		select {
+		case m.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// expire gives probes up until it is stopped.
+func (m *measurement) expire(stop <-chan struct{}) {
+	ticker := time.NewTicker(min(time.Duration(m.order.TimeoutNS)/4+1, 50*time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			m.giveUp(time.Now().Add(-time.Duration(m.order.TimeoutNS)))
+		case <-stop:
+			return
+		}
+	}
+}
+
+// giveUp ends the probes that were sent before a time.
+func (m *measurement) giveUp(before time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.queue) > 0 {
+		p := m.queue[0]
+		sent, waits := m.pending[p]
+		if waits && sent.After(before) {
+			return
+		}
+		if waits {
+			m.finish(p, Row{Peer: p.peer, Round: p.round, SentNS: sent.UnixNano()})
+		}
+		m.queue = m.queue[1:]
+	}
+}
+
+// settle waits for the answers that are awaited still.
+func (m *measurement) settle(ctx context.Context) error {
+	for {
+		m.mu.Lock()
+		left := len(m.pending)
+		m.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-m.changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
