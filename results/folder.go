@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -66,7 +67,7 @@ type Folder struct {
 // DefaultDir names a folder for a run of the named experiment that doesn't
 // exist yet: parent/NAME-YYYYMMDD-HHMMSS, with -2, -3 and so on if it is taken.
 func DefaultDir(parent, name string, at time.Time) string {
-	base := filepath.Join(parent, fileName(name)+"-"+at.Format(timestampFormat))
+	base := filepath.Join(parent, FileName(name)+"-"+at.Format(timestampFormat))
 	dir := base
 	for i := 2; ; i++ {
 		if _, err := os.Lstat(dir); err != nil {
@@ -76,8 +77,8 @@ func DefaultDir(parent, name string, at time.Time) string {
 	}
 }
 
-// fileName makes any experiment's name fit for a file name.
-func fileName(name string) string {
+// FileName makes any name fit for a file's.
+func FileName(name string) string {
 	safe := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_', r == '.':
@@ -234,6 +235,16 @@ func (f *Folder) WriteSummary(summary *Summary) error {
 		return err
 	}
 	return writeFile(filepath.Join(f.dir, summaryCSVFile), synced, summary.writeCSV)
+}
+
+// WriteDerived writes a file of the run folder that can be derived again, replacing an
+// earlier one. Name is its path below the folder.
+func (f *Folder) WriteDerived(name string, write func(io.Writer) error) error {
+	path := filepath.Join(f.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return writeFile(path, synced, write)
 }
 
 // ReadSummary reads summary.json; the error wraps os.ErrNotExist if there is

@@ -5,11 +5,15 @@
 // only ever added.
 //
 //	manifest.json      what was run, with what, where
+//	inputs/            copies of the files that the experiment names
 //	trials/0001/       one trial: requests.csv.gz, events.jsonl.gz, links.json,
 //	                   nodes/ (logs, exit statuses), verdict.json; where a
 //	                   history isn't linearizable, violation.json and .html
 //	summary.json       derived: the points with their statistics
 //	summary.csv        the same, one row a point
+//
+// A study of round trips (Manifest.Kind is KindRTT) has rtts.csv.gz in its one trial,
+// and rtt.json, rtt.csv and rtt.html are derived.
 //
 // Times are nanoseconds of the controller's CLOCK_MONOTONIC, or of a simulated
 // trial's virtual time, unless a name says otherwise.
@@ -72,6 +76,10 @@ type Row struct {
 type Manifest struct {
 	// Format is FormatVersion; Create sets it.
 	Format int `json:"format"`
+	// Kind is empty for a run of an experiment, or KindRTT.
+	Kind string `json:"kind,omitempty"`
+	// RTT is there if the kind is KindRTT.
+	RTT *RTTPlan `json:"rtt,omitempty"`
 	// Experiment is the spec's name.
 	Experiment string `json:"experiment"`
 	// SpecFile is the path that was given, Spec its bytes.
@@ -79,8 +87,10 @@ type Manifest struct {
 	Spec     string `json:"spec"`
 	// Overrides are the --set, --seed, --repeat that were applied.
 	Overrides []string `json:"overrides,omitempty"`
-	Seed      uint64   `json:"seed"`
-	Repeat    int      `json:"repeat"`
+	// Inputs are the files that the spec names.
+	Inputs []Input `json:"inputs,omitempty"`
+	Seed   uint64  `json:"seed"`
+	Repeat int     `json:"repeat"`
 	// Plan is every trial, in the order in which they run.
 	Plan []PlannedTrial `json:"plan"`
 
@@ -253,6 +263,9 @@ type Links struct {
 	Calibration []LinkCheck `json:"calibration,omitempty"`
 	// Captured are the links whose frames were written to capture files.
 	Captured []string `json:"captured,omitempty"`
+	// CaptureMissed counts the frames that those files lack: they crossed the link, but
+	// could not be written in time.
+	CaptureMissed uint64 `json:"capture_missed,omitempty"`
 	// Report is what the links counted, from the end of the trial.
 	Report json.RawMessage `json:"report"`
 }

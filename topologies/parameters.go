@@ -195,10 +195,28 @@ func (p Parameters) MeanDelay() time.Duration {
 		return p.Delay + p.Trace.mean()
 	case p.JitterTable != nil:
 		return p.Delay + mean(p.JitterTable.Excess)
+	case p.Jitter == 0:
+		return p.Delay
 	case p.JitterDistribution == JitterExponential, p.JitterDistribution == JitterPareto:
 		return p.Delay + p.Jitter
 	}
-	return p.Delay
+	return truncatedMean(p)
+}
+
+// truncatedMean is the mean of a uniform or normal delay of which what is below 0 is
+// taken as 0.
+func truncatedMean(p Parameters) time.Duration {
+	delay, jitter := float64(p.Delay), float64(p.Jitter)
+	mean := delay
+	switch ratio := delay / jitter; {
+	case p.JitterDistribution == JitterNormal:
+		below := math.Erfc(ratio/math.Sqrt2) / 2
+		density := math.Exp(-ratio*ratio/2) / math.Sqrt(2*math.Pi)
+		mean = delay*(1-below) + jitter*density
+	case ratio < 1:
+		mean = (delay + jitter) * (delay + jitter) / (4 * jitter)
+	}
+	return time.Duration(math.Round(mean))
 }
 
 func mean(times []time.Duration) time.Duration {
@@ -207,25 +225,6 @@ func mean(times []time.Duration) time.Duration {
 		sum += float64(t)
 	}
 	return time.Duration(math.Round(sum / float64(max(len(times), 1))))
-}
-
-// mean weighs each row by how long it lasts; rows without an answer don't count.
-func (t *Trace) mean() time.Duration {
-	var sum, length float64
-	for i, excess := range t.Excess {
-		until := t.Period
-		if i+1 < len(t.Times) {
-			until = t.Times[i+1]
-		}
-		if excess >= 0 {
-			sum += float64(excess) * float64(until-t.Times[i])
-			length += float64(until - t.Times[i])
-		}
-	}
-	if length == 0 {
-		return 0
-	}
-	return time.Duration(math.Round(sum / length))
 }
 
 // Bounds of what Check accepts. They keep all sums of nanoseconds far from
@@ -324,8 +323,7 @@ func checkJitter(p Parameters) *ParameterError {
 		return checkTable(p)
 	case p.JitterDistribution == JitterTable:
 		return wrong("jitter_distribution", JitterTable, "a table of measurements beside it")
-	}
-	if p.Jitter == 0 {
+	case p.Jitter == 0 && p.JitterDistribution == "":
 		return nil
 	}
 	switch p.JitterDistribution {

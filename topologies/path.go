@@ -15,11 +15,13 @@ type Hop struct {
 }
 
 // Parameters of the hop's direction.
-func (t *Topology) Parameters(hop Hop) Parameters {
+func (t *Topology) Parameters(hop Hop) Parameters { return *t.parameters(hop) }
+
+func (t *Topology) parameters(hop Hop) *Parameters {
 	if hop.Reverse {
-		return t.Links[hop.Link].BToA
+		return &t.Links[hop.Link].BToA
 	}
-	return t.Links[hop.Link].AToB
+	return &t.Links[hop.Link].AToB
 }
 
 // Graph is a topology made ready for finding paths. Nodes are numbered: first
@@ -88,69 +90,92 @@ func (g *Graph) To(hop Hop) int {
 }
 
 // From finds the paths from one host or switch to every node: those of least delay or
-// of fewest hops, as Topology.Routing says; of paths alike in both the one whose
-// links come first. Hosts don't forward; directions that are down aren't used. The
-// path to an unreachable node, and to the source itself, is nil.
+// of fewest hops, as Topology.Routing says. Of paths alike in both it is the one
+// without that link which comes last of those in which they differ; so the way back is
+// the same where both directions of all links are alike. Hosts don't forward;
+// directions that are down aren't used. The path to an unreachable node, and to the
+// source itself, is nil.
 //
 // Between the two ends of a link the path to and from a monitor is that link, so that
-// it can be measured by itself; see WithMonitors.
+// it can be measured by itself; see WithMonitors. A link between two hosts is on their
+// path unless another way is better, and then nothing uses it.
 func (g *Graph) From(source int) [][]Hop {
-	s := g.search(source)
+	nodes := g.search(source, false)
 	paths := make([][]Hop, g.Len())
 	for node := range paths {
-		if node == source || !s.nodes[node].found {
-			continue
-		}
-		path := make([]Hop, s.nodes[node].hops)
-		for at, i := node, len(path)-1; i >= 0; i-- {
-			path[i] = s.nodes[at].hop
-			at = s.nodes[at].before
-		}
-		paths[node] = path
+		paths[node] = way(nodes, node)
 	}
 	g.monitored(source, paths)
 	return paths
 }
 
-// search is Dijkstra's algorithm at work.
-type search struct {
-	nodes    []reached
-	done     []bool
-	frontier frontier
+// way is the path that a search from its first node found; nil if there is none.
+func way(nodes []reached, node int) []Hop {
+	if !nodes[node].found || nodes[node].hops == 0 {
+		return nil
+	}
+	path := make([]Hop, nodes[node].hops)
+	for i := len(path) - 1; i >= 0; i-- {
+		path[i] = nodes[node].hop
+		node = nodes[node].before
+	}
+	return path
 }
 
-func (g *Graph) search(source int) *search {
-	s := &search{nodes: make([]reached, g.Len()), done: make([]bool, g.Len())}
-	s.frontier.byHops = g.topology.Routing == RoutingHops
-	s.nodes[source] = reached{node: source, found: true}
-	heap.Push(&s.frontier, s.nodes[source])
-	for s.frontier.Len() > 0 {
-		at := heap.Pop(&s.frontier).(reached)
-		if s.done[at.node] {
+// search is Dijkstra's algorithm. Backward it finds the paths that lead to the source,
+// and a node's hop is the one that leaves it.
+func (g *Graph) search(source int, backward bool) []reached {
+	nodes := make([]reached, g.Len())
+	done := make([]bool, g.Len())
+	open := frontier{byHops: g.topology.Routing == RoutingHops}
+	nodes[source] = reached{node: source, found: true}
+	heap.Push(&open, nodes[source])
+	for open.Len() > 0 {
+		at := heap.Pop(&open).(reached)
+		if done[at.node] {
 			continue
 		}
-		s.done[at.node] = true
-		if at.node != source && at.node < len(g.topology.Hosts) {
-			continue
-		}
+		done[at.node] = true
 		for _, e := range g.out[at.node] {
-			p := g.topology.Parameters(e.hop)
-			next := reached{node: e.to, distance: at.distance + p.Delay, hops: at.hops + 1, before: at.node, hop: e.hop, found: true}
-			if p.Down || s.done[e.to] || s.nodes[e.to].found && !s.frontier.shorter(next, s.nodes[e.to]) {
+			hop := e.hop
+			if backward {
+				hop.Reverse = !hop.Reverse
+			}
+			p := g.topology.parameters(hop)
+			if p.Down || done[e.to] {
 				continue
 			}
-			s.nodes[e.to] = next
-			heap.Push(&s.frontier, next)
+			next := reached{node: e.to, distance: at.distance + p.Delay, hops: at.hops + 1, before: at.node, hop: hop, found: true}
+			if known := nodes[e.to]; known.found && !open.shorter(next, known) && (open.shorter(known, next) || !precedes(nodes, next, known)) {
+				continue
+			}
+			nodes[e.to] = next
+			if e.to >= len(g.topology.Hosts) { // hosts don't forward
+				heap.Push(&open, next)
+			}
 		}
 	}
-	return s
+	return nodes
+}
+
+// precedes decides between two ways to a node that are alike in delay and hops: the
+// last of the links in which they differ isn't a's. Such an order of paths stays as it
+// is when both go on alike, which Dijkstra's algorithm relies on.
+func precedes(nodes []reached, a, b reached) bool {
+	lastA, lastB := a.hop.Link, b.hop.Link
+	i, j := a.before, b.before
+	for i != j {
+		lastA, lastB = max(lastA, nodes[i].hop.Link), max(lastB, nodes[j].hop.Link)
+		i, j = nodes[i].before, nodes[j].before
+	}
+	return lastA < lastB
 }
 
 // Delay sums the propagation delays of a path.
 func (t *Topology) Delay(path []Hop) time.Duration {
 	var sum time.Duration
 	for _, hop := range path {
-		sum += t.Parameters(hop).Delay
+		sum += t.parameters(hop).Delay
 	}
 	return sum
 }

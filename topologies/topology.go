@@ -1,6 +1,9 @@
 // Package topologies describes networks: hosts, switches and the links between
-// them, the addresses of the hosts, and the paths that frames take. It is pure:
-// it builds nothing.
+// them, the addresses of the hosts, and the paths that frames take. It makes them by
+// kind (Star, Linear, Tree, Mesh, WAN, Custom) or of files (Parse), reads measured
+// delays (ParseTrace, ParseTable), and says what a topology predicts (Paths) and what is
+// doubtful about it (Warnings). It is pure: it builds nothing, and equal input gives
+// equal results.
 package topologies
 
 import (
@@ -36,6 +39,8 @@ type Topology struct {
 	Hosts    []Host   `json:"hosts"`
 	Switches []string `json:"switches"`
 	Links    []Link   `json:"links"`
+	// Notes are sentences on what was assumed when it was made.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Routings.

@@ -120,7 +120,9 @@ was simulated says so.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(stdout, stderr), newPlan(stdout), newReport(stdout, stderr), newDoctor(stdout), newInit(stdout), newVersion(stdout))
+	root.AddCommand(newRun(stdout, stderr), newPlan(stdout), newReport(stdout, stderr), newDoctor(stdout), newInit(stdout), newVersion(stdout), newTopo(stdout))
+	root.AddCommand(newLab(stdout), newExec(), newCapture(stderr))
+	root.AddCommand(newCalibrate(stdout, stderr), newRTT(stdout, stderr))
 	for _, command := range root.Commands() {
 		command.Args = asUsage(command.Args)
 	}

@@ -186,10 +186,13 @@ func newReport(stdout, stderr io.Writer) *cobra.Command {
 		Short:   "Derive the summary of a run folder again and show it",
 		Example: "  bench report results/runs/quickstart-20261121-101500",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, arguments []string) error {
+		RunE: func(cmd *cobra.Command, arguments []string) error {
 			folder, err := results.Open(arguments[0])
 			if err != nil {
 				return usageError{err}
+			}
+			if folder.Manifest().Kind == results.KindRTT {
+				return reportRTTs(cmd.Context(), folder, asJSON, stdout, stderr)
 			}
 			summary, err := harness.Summarise(folder)
 			if summary == nil {

@@ -278,8 +278,8 @@ type Received struct {
 	Distinct int `json:"distinct"`
 	// Damaged ones came with other bytes than were sent; they count nowhere else.
 	Damaged int `json:"damaged"`
-	// Overflowed is how many the receiver's own socket had no room for.
-	Overflowed uint32 `json:"overflowed"`
+	// Overflowed is how many datagrams the receiver's sockets had no room for meanwhile.
+	Overflowed uint64 `json:"overflowed"`
 }
 
 // Cluster is the one file that all processes of a cluster are given, in JSON.

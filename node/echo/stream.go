@@ -13,7 +13,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -112,7 +114,7 @@ func (s *Streams) Finish(ctx context.Context, order control.Finish) (control.Rec
 		return control.Received{}, fmt.Errorf("finish: %w", err)
 	}
 	return control.Received{
-		Frames: len(r.rows), Distinct: len(r.seen), Damaged: r.damaged, Overflowed: r.overflowed,
+		Frames: len(r.rows), Distinct: len(r.seen), Damaged: r.damaged, Overflowed: overflows() - r.overflowed,
 	}, nil
 }
 
@@ -166,9 +168,6 @@ func openSocket() (*net.UDPConn, error) {
 		}
 		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1); err != nil {
 			failed = fmt.Errorf("asking for the kernel's receive stamps: %w", err)
-		}
-		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1); err != nil {
-			failed = fmt.Errorf("asking for the count of dropped datagrams: %w", err)
 		}
 	})
 	if err = errors.Join(err, failed); err != nil {
@@ -244,10 +243,11 @@ type receiver struct {
 	complete chan struct{}
 
 	// What came; to be read by others once done is closed.
-	rows       []row
-	seen       map[uint32]bool
-	damaged    int
-	overflowed uint32
+	rows    []row
+	seen    map[uint32]bool
+	damaged int
+	// overflowed is what the host's sockets had no room for before the stream.
+	overflowed uint64
 }
 
 func newReceiver(stream string) (*receiver, error) {
@@ -256,7 +256,7 @@ func newReceiver(stream string) (*receiver, error) {
 		return nil, err
 	}
 	return &receiver{
-		conn: conn, nonce: nonceOf(stream), done: make(chan struct{}), complete: make(chan struct{}), seen: map[uint32]bool{},
+		overflowed: overflows(), conn: conn, nonce: nonceOf(stream), done: make(chan struct{}), complete: make(chan struct{}), seen: map[uint32]bool{},
 	}, nil
 }
 
@@ -297,14 +297,13 @@ func (r *receiver) run() {
 
 // take notes a datagram that came.
 func (r *receiver) take(packet, control []byte) {
-	stamp, overflowed := r.readControl(control)
+	stamp := receiveStamp(control)
 	if len(packet) < paddingAt || binary.BigEndian.Uint64(packet[nonceAt:]) != r.nonce {
 		return
 	}
 	sequence := binary.BigEndian.Uint32(packet[sequenceAt:])
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.overflowed = max(r.overflowed, overflowed)
 	if !padded(packet, sequence) {
 		r.damaged++
 		return
@@ -319,26 +318,46 @@ func (r *receiver) take(packet, control []byte) {
 	}
 }
 
-// readControl reads the kernel's stamp, on CLOCK_MONOTONIC, and how many datagrams
-// found the socket full. Without a stamp it is the time of reading.
-func (r *receiver) readControl(control []byte) (stampNS int64, overflowed uint32) {
-	stampNS = int64(clock.Now())
+// receiveStamp reads the kernel's stamp, on CLOCK_MONOTONIC. Without one it is the time
+// of reading.
+func receiveStamp(control []byte) int64 {
 	for len(control) > 0 {
 		header, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
 			break
 		}
-		switch {
-		case header.Level != unix.SOL_SOCKET:
-		case header.Type == unix.SO_TIMESTAMPNS_NEW && len(data) >= 16:
+		if header.Level == unix.SOL_SOCKET && header.Type == unix.SO_TIMESTAMPNS_NEW && len(data) >= 16 {
 			realtimeNS := int64(binary.NativeEndian.Uint64(data))*1e9 + int64(binary.NativeEndian.Uint64(data[8:]))
-			stampNS = realtimeNS - realtimeOffsetNS()
-		case header.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
-			overflowed = binary.NativeEndian.Uint32(data)
+			return realtimeNS - realtimeOffsetNS()
 		}
 		control = rest
 	}
-	return stampNS, overflowed
+	return int64(clock.Now())
+}
+
+// overflows is how many datagrams this host's sockets had no room for so far. A socket's
+// own count of drops has those with wrong checksums too.
+func overflows() uint64 {
+	data, err := os.ReadFile("/proc/self/net/snmp")
+	if err != nil {
+		return 0
+	}
+	var names []string
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] != "Udp:" {
+			continue
+		}
+		if names == nil {
+			names = fields
+			continue
+		}
+		if i := slices.Index(names, "RcvbufErrors"); i >= 0 && i < len(fields) {
+			count, _ := strconv.ParseUint(fields[i], 10, 64)
+			return count
+		}
+	}
+	return 0
 }
 
 // realtimeOffsetNS is how far CLOCK_REALTIME, which the kernel stamps with, is ahead of
