@@ -2,10 +2,10 @@
 export CGO_ENABLED := 0
 GO ?= go
 
-.PHONY: help build run test race lint bench soak generate clean
+.PHONY: help build run test test-kernel-links race lint bench soak generate clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/bench and bin/bench-node, two static binaries
 	$(GO) build -trimpath -o bin/ ./cmd/bench ./cmd/bench-node
@@ -16,12 +16,18 @@ run: build ## Build, then run a real experiment in under a minute
 test: build ## Run the whole gate: lint, tests, race detector, engines
 	@CGO_ENABLED=$(CGO_ENABLED) GO="$(GO)" sh scripts/test.sh
 
+test-kernel-links: ## Test links on a kernel with netem: user-mode Linux, no root (about a minute)
+	@GO="$(GO)" sh scripts/kernel-links.sh
+
 lint: ## gofmt, go vet, staticcheck
 	@sh scripts/lint.sh
 
 bench: build ## Run the benchmarks; best while the machine is idle
-	@echo "round trips: the error over 4 x 20 ms emulated hops, beside a plain kernel bridge (100 messages a second)"
-	$(GO) test -run '^$$' -bench RoundTrip -benchtime 1000x ./harness/link
+	@echo "frames a second and processor time a frame, beside the kernel's bridge"
+	$(GO) test -run '^$$' -bench Frames -benchtime 1000000x ./harness/link
+	@echo "round trips: the error over 4 emulated hops, beside a plain kernel bridge"
+	$(GO) test -run '^$$' -bench 'RoundTrip/.*/rate=100' -benchtime 1000x ./harness/link
+	$(GO) test -run '^$$' -bench 'RoundTrip/.*/rate=5000' -benchtime 20000x ./harness/link
 	@echo "labs: time until n hosts are up"
 	$(GO) test -run '^$$' -bench Build -benchtime 5x ./harness/engine/netns
 	@echo "cost of frames, messages, timers, rows"

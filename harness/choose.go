@@ -117,7 +117,7 @@ func chooseLinks(ctx context.Context, chosen engine.Builder, source *experiment.
 	defer cancel()
 	for _, point := range source.Points {
 		lab, err := chosen.Build(ctx, engine.Blueprint{
-			Topology: point.Spec.Network(), Links: links, Seed: source.Spec.Seed,
+			Topology: monitored(point.Spec.Network(), chosen.MaxHosts()), Links: links, Seed: source.Spec.Seed,
 			CongestionControl: congestionControl, NodeBinary: node, Log: discard,
 		})
 		if err != nil {

@@ -3,14 +3,18 @@ package harness
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
+	"quorumlab/harness/calibrate"
 	"quorumlab/harness/engine"
 	"quorumlab/harness/report"
 	"quorumlab/node/control"
+	"quorumlab/node/driver/clock"
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
@@ -24,6 +28,13 @@ const (
 	// stopTimeout is how long processes may take to end when asked to.
 	stopTimeout = 3 * time.Second
 )
+
+// streamsDir is where the echo processes of a trial write what they measure, until it
+// is judged.
+const streamsDir = "streams"
+
+// capturesDir has a file for each captured link, in a trial's folder.
+const capturesDir = "captures"
 
 // starter starts bench-node on a host.
 type starter func(ctx context.Context, host, name string, arguments ...string) (*session, error)
@@ -44,7 +55,14 @@ type labTrial struct {
 	// disturb, unless nil, is run beside the load.
 	disturb func(context.Context, *labTrial) error
 
-	lab      engine.Lab
+	lab engine.Lab
+	// network is the topology with monitors; it started within startedNS.
+	network   *topologies.Topology
+	startedNS [2]int64
+	// before is what the links had done by beforeAt, when they were measured.
+	before   engine.LinkReport
+	beforeAt time.Time
+	door     door
 	labLog   *os.File
 	echoes   map[string]*session
 	members  members
@@ -66,6 +84,7 @@ func (t *labTrial) run(ctx context.Context) (results.Verdict, error) {
 	}{
 		{"building the lab", t.build},
 		{"measuring the links", t.probe},
+		{"capturing", t.capture},
 		{"starting the nodes", t.start},
 		{"load", t.load},
 		{"draining", t.drain},
@@ -93,22 +112,27 @@ func (t *labTrial) build(ctx context.Context) error {
 	t.labLog = log // the lab writes to it as long as it lives
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	t.network = monitored(t.topology, t.engine.MaxHosts())
+	t.startedNS[0] = int64(clock.Now())
 	lab, err := t.engine.Build(ctx, engine.Blueprint{
-		Topology: t.topology, Links: t.links, Seed: t.planned.Seed,
+		Topology: t.network, Links: t.links, Seed: t.planned.Seed,
 		CongestionControl: congestionControl, NodeBinary: t.node, Log: log,
 	})
 	if err != nil {
 		return err
 	}
 	t.lab = lab
+	t.startedNS[1] = int64(clock.Now())
 	t.evidence.Executor, _ = lab.Links()
 	t.evidence.Reason = t.linksWhy
+	t.openDoor()
 	return nil
 }
 
 // close ends what build began, as far as it came.
 func (t *labTrial) close() {
 	if t.lab != nil {
+		t.closeDoor()
 		t.lab.Close()
 	}
 	if t.labLog != nil {
@@ -130,21 +154,93 @@ func (t *labTrial) startProcess(ctx context.Context, host, name string, argument
 	return newSession(process), nil
 }
 
-// probe measures the round trips before there is any load.
+// probe measures the links before there is any load.
 func (t *labTrial) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout+probeBudget(t.topology), errNotMeasured)
 	defer cancel()
-	echoes, err := startEchoes(ctx, t.topology, t.startProcess)
+	dir, err := filepath.Abs(filepath.Join(t.folder.TrialDir(t.planned.Trial), streamsDir))
 	if err != nil {
 		return err
 	}
-	t.echoes = echoes
-	rtts, err := measureRTTs(ctx, t.topology, echoes, t.planned.Seed)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if t.echoes, err = startEchoes(ctx, t.network, dir, t.startProcess); err != nil {
+		return err
+	}
+	pairs, err := measureRTTs(ctx, t.topology, t.echoes, t.planned.Seed)
 	if err != nil {
 		return err
 	}
-	t.evidence.RTTs = rtts
-	t.void(judgeRTTs(t.topology, rtts)...)
+	for _, pair := range pairs {
+		t.evidence.RTTs = append(t.evidence.RTTs, pair.RTT)
+	}
+	t.void(judgeRTTs(pairs)...)
+	if err := t.calibrate(ctx, dir); err != nil {
+		return err
+	}
+	return t.mark(ctx)
+}
+
+// calibrate measures what round trips can't tell: each link by itself.
+func (t *labTrial) calibrate(ctx context.Context, dir string) (err error) {
+	t.evidence.Calibration, err = calibrate.Measure(ctx, calibrate.Lab{
+		Topology: t.network, Echoes: callers(t.echoes), Dir: dir, Seed: t.planned.Seed, StartedNS: t.startedNS, ClockOffset: t.lab.ClockOffset,
+	}, calibrate.Options{
+		Short: true, Budget: calibrate.ShortBudget, FalseAlarm: calibrate.ShortFalseAlarm, Tries: calibrate.Tries,
+	})
+	if err != nil {
+		return err
+	}
+	t.void(judgeCalibration(t.evidence.Calibration)...)
+	return os.RemoveAll(dir) // the rows have been read
+}
+
+// mark notes what the links have done before the load, which isn't the load's.
+func (t *labTrial) mark(ctx context.Context) (err error) {
+	reporting, cancel := answering(ctx)
+	defer cancel()
+	t.before, err = t.lab.Report(reporting)
+	t.beforeAt = time.Now()
+	return err
+}
+
+// capture has the frames of the links that the experiment names written down from now on.
+func (t *labTrial) capture(ctx context.Context) error {
+	links := t.spec.Captured()
+	if len(links) == 0 {
+		return nil
+	}
+	dir := filepath.Join(t.folder.TrialDir(t.planned.Trial), capturesDir)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	t.verdict.Captured, t.evidence.Captured = true, links
+	for _, link := range links {
+		file, err := os.Create(filepath.Join(dir, url.PathEscape(link)+".pcapng"))
+		if err != nil {
+			return err
+		}
+		starting, cancel := answering(ctx)
+		err = errors.Join(t.lab.Capture(starting, link, file), file.Close())
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endCaptures makes the files whole.
+func (t *labTrial) endCaptures(ctx context.Context) error {
+	for _, link := range t.evidence.Captured {
+		ending, cancel := answering(ctx)
+		err := t.lab.EndCapture(ending, link)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -183,14 +279,31 @@ func (t *labTrial) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.void(judgeLinks(linkReport, meanPathDelay(t.evidence.RTTs))...)
+	linkReport = linksSince(linkReport, t.before)
+	t.evidence.CaptureMissed = captureMissed(linkReport)
+	if err := t.endCaptures(ctx); err != nil {
+		return err
+	}
+	if t.verdict.Machine != nil {
+		t.void(judgeMachine(*t.verdict.Machine)...)
+	}
+	t.void(judgeLinks(linkReport, meanPathDelay(t.evidence.RTTs), time.Since(t.beforeAt))...)
 	if t.evidence.Report, err = json.Marshal(linkReport); err != nil {
 		return err
 	}
 	if err := t.folder.WriteLinks(t.planned.Trial, t.evidence); err != nil {
 		return err
 	}
+	settings, connections, err := t.askSockets(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.noteTransport(settings, connections, linkReport, t.statuses); err != nil {
+		return err
+	}
 	t.stop()
+	t.closeDoor()
+	t.void(t.door.judge()...)
 	if err := t.lab.Close(); err != nil {
 		return err
 	}

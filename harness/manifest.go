@@ -29,6 +29,9 @@ func manifestOf(source *experiment.Source, options Options, plan []experiment.Tr
 		},
 		Machine: describeMachine(),
 	}
+	for _, input := range source.Inputs {
+		manifest.AddInput(input.Path, input.Data)
+	}
 	for _, planned := range plan {
 		params, err := json.Marshal(planned.Point.Params)
 		if err != nil {

@@ -13,21 +13,70 @@ import (
 	"quorumlab/harness/experiment"
 	"quorumlab/harness/report"
 	"quorumlab/results"
+	"quorumlab/topologies"
 )
 
-// describeTrial names a trial by its swept values, the last segments of their
-// paths, and its repeat.
+// describeTrial names a trial by its point and its repeat.
 func describeTrial(planned experiment.Trial) string {
+	return fmt.Sprintf("%srepeat %d", describePoint(planned.Point), planned.Repeat+1)
+}
+
+// describePoint names a point by its swept values, the last segments of their paths,
+// each followed by a comma.
+func describePoint(point experiment.Point) string {
 	var text strings.Builder
-	for _, param := range planned.Point.Params {
+	for _, param := range point.Params {
 		value, err := json.Marshal(param.Value)
 		if err != nil {
 			panic("harness: a swept value that was read from YAML has no JSON: " + err.Error())
 		}
 		fmt.Fprintf(&text, "%s %s, ", param.Path[strings.LastIndex(param.Path, ".")+1:], report.Value(value))
 	}
-	fmt.Fprintf(&text, "repeat %d", planned.Repeat+1)
 	return text.String()
+}
+
+// maxPlannedPoints bounds the points whose networks are described: a plan shall not
+// take long.
+const maxPlannedPoints = 100
+
+// pointLines describe the network of each point and the latency that it predicts.
+func pointLines(source *experiment.Source) []string {
+	var lines []string
+	for _, point := range source.Points[:min(maxPlannedPoints, len(source.Points))] {
+		network := point.Spec.Network()
+		line := fmt.Sprintf("point %d: %s%s of %s", point.Index+1, describePoint(point), network.Kind, count(len(network.Hosts), "host"))
+		if predicted, ok := point.Spec.PredictedLatency(); ok {
+			line += fmt.Sprintf(", predicted latency %v", predicted)
+		}
+		lines = append(lines, line)
+	}
+	if more := len(source.Points) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %s more", count(more, "point")))
+	}
+	return lines
+}
+
+// warningLines say once what of the networks can't be emulated well, or is assumed.
+func warningLines(source *experiment.Source) []string {
+	var lines []string
+	seen := map[string]bool{}
+	for _, point := range source.Points[:min(maxPlannedPoints, len(source.Points))] {
+		network := point.Spec.Network()
+		key, err := json.Marshal([]any{point.Spec.Topology, len(network.Hosts)})
+		if err != nil {
+			panic("harness: a topology that was read from YAML has no JSON: " + err.Error())
+		}
+		if seen[string(key)] {
+			continue
+		}
+		seen[string(key)] = true
+		for _, warning := range topologies.Warnings(network, 0) {
+			if line := "warning: " + warning; !slices.Contains(lines, line) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
 }
 
 // planLines say what is about to run, where and why there, and what it will
@@ -35,6 +84,7 @@ func describeTrial(planned experiment.Trial) string {
 func planLines(source *experiment.Source, plan []experiment.Trial, manifest results.Manifest, dir string) []string {
 	lines := []string{fmt.Sprintf("%s, on %s with %s links", cost(source, plan, manifest.Engine), manifest.Engine, manifest.Links)}
 	lines = append(lines, because(source, manifest.Engine, manifest.EngineReason)...)
+	lines = append(lines, warningLines(source)...)
 	return append(lines, "results go to "+dir)
 }
 
@@ -89,6 +139,7 @@ func planWith(ctx context.Context, find lookup, source *experiment.Source) ([]st
 	}
 	plan := source.Plan()
 	lines := append([]string{cost(source, plan, name)}, because(source, name, reason)...)
+	lines = append(append(lines, pointLines(source)...), warningLines(source)...)
 	for _, planned := range plan {
 		lines = append(lines, fmt.Sprintf("trial %d: %s, seed %d", planned.Number, describeTrial(planned), planned.Seed))
 	}

@@ -24,18 +24,20 @@ const (
 	probeCount    = 5
 	probeTries    = 4
 	probeInterval = 20 * time.Millisecond
+	probePatience = 100 * time.Millisecond
 	// allPairsUpTo is the number of hosts up to which all pairs are probed;
 	// beyond it each host probes sampledPeers others.
 	allPairsUpTo = 50
 	sampledPeers = 20
 )
 
-// startEchoes runs an echo process on every host.
-func startEchoes(ctx context.Context, topology *topologies.Topology, start starter) (map[string]*session, error) {
+// startEchoes runs an echo process on every host, monitors included. All of them write
+// the rows of one-way streams to one folder.
+func startEchoes(ctx context.Context, topology *topologies.Topology, dir string, start starter) (map[string]*session, error) {
 	echoes := map[string]*session{}
 	for _, host := range topology.Hosts {
 		address := net.JoinHostPort(host.Address.String(), strconv.Itoa(echoPort))
-		s, err := start(ctx, host.Name, "echo-"+host.Name, "echo", "--listen", address, "--name", host.Name)
+		s, err := start(ctx, host.Name, "echo-"+host.Name, "echo", "--listen", address, "--name", host.Name, "--dir", dir)
 		if err != nil {
 			return nil, err
 		}
@@ -49,10 +51,19 @@ func startEchoes(ctx context.Context, topology *topologies.Topology, start start
 	return echoes, nil
 }
 
+// probed is a pair of hosts: its round trip, and what the links between allow to say
+// about it.
+type probed struct {
+	results.RTT
+	// steady is true if every frame takes as long as any other, sure if every one
+	// arrives.
+	steady, sure bool
+}
+
 // measureRTTs probes the pairs of hosts and sets each least round trip beside
 // its prediction.
-func measureRTTs(ctx context.Context, topology *topologies.Topology, echoes map[string]*session, seed uint64) ([]results.RTT, error) {
-	rtts, err := pairsToProbe(topology, seed)
+func measureRTTs(ctx context.Context, topology *topologies.Topology, echoes map[string]*session, seed uint64) ([]probed, error) {
+	pairs, err := pairsToProbe(topology, seed)
 	if err != nil {
 		return nil, err
 	}
@@ -63,17 +74,17 @@ func measureRTTs(ctx context.Context, topology *topologies.Topology, echoes map[
 	for range probeTries {
 		again := false
 		for _, host := range topology.Hosts { // one after the other: probes mustn't queue behind each other
-			var pairs []*results.RTT
-			for i := range rtts {
-				if rtts[i].From == host.Name && !asPredicted(topology, rtts[i]) {
-					pairs = append(pairs, &rtts[i])
+			var wanting []*probed
+			for i := range pairs {
+				if pairs[i].From == host.Name && (pairs[i].Sent == 0 || !asPredicted(pairs[i])) {
+					wanting = append(wanting, &pairs[i])
 				}
 			}
-			if len(pairs) == 0 {
+			if len(wanting) == 0 {
 				continue
 			}
 			again = true
-			if err := probeFrom(ctx, echoes[host.Name], pairs, addresses); err != nil {
+			if err := probeFrom(ctx, echoes[host.Name], wanting, addresses); err != nil {
 				return nil, err
 			}
 		}
@@ -81,11 +92,11 @@ func measureRTTs(ctx context.Context, topology *topologies.Topology, echoes map[
 			break
 		}
 	}
-	return rtts, nil
+	return pairs, nil
 }
 
 // pairsToProbe lists the pairs with their predicted round trips.
-func pairsToProbe(topology *topologies.Topology, seed uint64) ([]results.RTT, error) {
+func pairsToProbe(topology *topologies.Topology, seed uint64) ([]probed, error) {
 	graph, err := topology.Graph()
 	if err != nil {
 		return nil, err
@@ -94,18 +105,26 @@ func pairsToProbe(topology *topologies.Topology, seed uint64) ([]results.RTT, er
 	for i := range topology.Hosts {
 		paths[i] = graph.From(i)
 	}
-	var rtts []results.RTT
+	var pairs []probed
 	for i, from := range topology.Hosts {
 		for _, k := range probePeers(i, len(topology.Hosts), seed) {
 			to := topology.Hosts[k]
-			if paths[i][k] == nil || paths[k][i] == nil {
+			there, back := paths[i][k], paths[k][i]
+			if there == nil || back == nil {
 				return nil, fmt.Errorf("topology: %s and %s can't reach each other", from.Name, to.Name)
 			}
-			predicted := probeTime(topology, paths[i][k]) + probeTime(topology, paths[k][i])
-			rtts = append(rtts, results.RTT{From: from.Name, To: to.Name, PredictedNS: int64(predicted)})
+			pair := probed{steady: true, sure: true}
+			pair.From, pair.To = from.Name, to.Name
+			pair.PredictedNS = int64(probeTime(topology, there) + probeTime(topology, back))
+			for _, hop := range slices.Concat(there, back) {
+				p := topology.Parameters(hop)
+				pair.steady = pair.steady && !p.Jitters() && p.Reorder == 0
+				pair.sure = pair.sure && !p.Lossy() && p.Corrupt == 0
+			}
+			pairs = append(pairs, pair)
 		}
 	}
-	return rtts, nil
+	return pairs, nil
 }
 
 // probeTime is how long a probe takes over a path: the delays, and its
@@ -121,11 +140,15 @@ func probeTime(topology *topologies.Topology, path []topologies.Hop) time.Durati
 }
 
 // probeFrom sends one host's probes and notes the least round trips.
-func probeFrom(ctx context.Context, prober *session, pairs []*results.RTT, addresses map[string]string) error {
-	order := &control.Probe{Count: probeCount, IntervalNS: int64(probeInterval), TimeoutNS: int64(time.Second)}
+func probeFrom(ctx context.Context, prober *session, pairs []*probed, addresses map[string]string) error {
+	order := &control.Probe{Count: probeCount, IntervalNS: int64(probeInterval), TimeoutNS: int64(probePatience)}
 	for _, pair := range pairs {
 		order.Peers = append(order.Peers, control.Peer{Name: pair.To, Address: addresses[pair.To]})
-		order.TimeoutNS = max(order.TimeoutNS, pair.PredictedNS+int64(time.Second))
+		wait := pair.PredictedNS + int64(time.Second)
+		if !pair.sure { // some are lost: nobody waits long for those
+			wait = 2*pair.PredictedNS + int64(probePatience)
+		}
+		order.TimeoutNS = max(order.TimeoutNS, wait)
 	}
 	line, err := prober.call(ctx, control.Command{Command: control.CommandProbe, Probe: order})
 	if err != nil {

@@ -3,19 +3,20 @@ package harness
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"quorumlab/harness/engine"
 	"quorumlab/harness/experiment"
@@ -33,7 +34,9 @@ type RTTOptions struct {
 	Order control.Measure
 	// Self has each machine probe itself too.
 	Self bool
-	// Links and NodeBinary are as in Options; for labs only.
+	// Point is which of the experiment's points has the lab, from 0; Links and NodeBinary
+	// are as in Options. All are for labs only.
+	Point      int
 	Links      string
 	NodeBinary string
 	// Dir is the run folder to make; empty means one below results/runs.
@@ -50,17 +53,21 @@ const (
 	rttPage = "rtt.html"
 )
 
-// lateProbes is how long a machine may take over its last probes' timeout.
-const lateProbes = 10 * time.Second
+// lateProbes is how long a machine may take beyond its last probe's timeout: to connect,
+// and to send its rows.
+const lateProbes = 20 * time.Second
 
 // pinger has one machine measure: it hands out the rows of one source.
 type pinger func(ctx context.Context, source int, order control.Measure, row func(ping.Row) error) error
 
-// MeasureLabRTTs builds the lab of an experiment's first point, without load, and
-// measures the round trips between all its hosts. If the context ends early the study
-// has what was measured, and the error is the context's cause.
+// MeasureLabRTTs builds the lab of a point of an experiment, without load, and measures
+// the round trips between all its hosts. If the context ends early, or a machine fails
+// once it has begun, the study has what was measured beside the error.
 func MeasureLabRTTs(ctx context.Context, source *experiment.Source, options RTTOptions) (*results.Folder, *roundtrip.Study, error) {
 	builder, err := chooseBuilder(ctx, source.Spec.Engine)
+	if errors.Is(err, ErrNoHosts) {
+		return nil, nil, fmt.Errorf("measuring round trips: %w; want --engine %s", err, defaultEngine)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,19 +75,31 @@ func MeasureLabRTTs(ctx context.Context, source *experiment.Source, options RTTO
 	if err != nil {
 		return nil, nil, err
 	}
-	topology := source.Points[0].Spec.Network()
+	if options.Point < 0 || options.Point >= len(source.Points) {
+		return nil, nil, fmt.Errorf("%w: the point is number %d, want 1 to %d", ErrProbes, options.Point+1, len(source.Points))
+	}
+	point := source.Points[options.Point]
+	topology := point.Spec.Network()
 	var names, addresses []string
 	for _, host := range topology.Hosts {
 		names = append(names, host.Name)
 		addresses = append(addresses, net.JoinHostPort(host.Address.String(), strconv.Itoa(echoPort)))
 	}
 	plan := rttPlan(names, options)
+	orders, err := rttOrders(plan, addresses, options)
+	if err != nil {
+		return nil, nil, err
+	}
 	if plan.DeclaredNS, err = declaredRTTs(topology, options.Order); err != nil {
 		return nil, nil, err
 	}
 	manifest := rttManifest(source.Spec.Name, options, plan, node)
 	manifest.SpecFile, manifest.Spec, manifest.Overrides = source.File, string(source.Data), source.Overrides
 	manifest.Seed, manifest.Engine = source.Spec.Seed, builder.Name()
+	manifest.Plan[0].Point = options.Point
+	if manifest.Plan[0].Params, err = json.Marshal(point.Params); err != nil {
+		return nil, nil, err
+	}
 	for _, input := range source.Inputs {
 		manifest.AddInput(input.Path, input.Data)
 	}
@@ -106,7 +125,9 @@ func MeasureLabRTTs(ctx context.Context, source *experiment.Source, options RTTO
 	}
 	defer lab.Close()
 	manifest.Links, manifest.LinksReason = lab.Links()
-	echoes, err := startEchoes(building, topology, work, func(ctx context.Context, host, name string, arguments ...string) (*session, error) {
+	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the echo processes did not start in time"))
+	defer cancel()
+	echoes, err := startEchoes(starting, topology, work, func(ctx context.Context, host, name string, arguments ...string) (*session, error) {
 		process, err := lab.Start(ctx, host, engine.Command{Name: name, Arguments: arguments, Log: log})
 		if err != nil {
 			return nil, err
@@ -121,47 +142,94 @@ func MeasureLabRTTs(ctx context.Context, source *experiment.Source, options RTTO
 		_, err := echoes[names[source]].call(ctx, control.Command{Command: control.CommandMeasure, Measure: &order})
 		return errors.Join(err, readPings(filepath.Join(work, order.File), len(order.Peers), row))
 	}
-	return study(ctx, manifest, source.Inputs, addresses, options, measure)
+	return study(ctx, manifest, source.Inputs, orders, options, measure)
 }
 
 // MeasurePeerRTTs has real machines measure the round trips between them. On each
 // runs a bench-node echo, at the address that the others reach it by; a name may stand
 // before it, as in "berlin=192.0.2.7:7001".
 func MeasurePeerRTTs(ctx context.Context, peers []string, options RTTOptions) (*results.Folder, *roundtrip.Study, error) {
-	var names, addresses []string
+	names, addresses, err := parsePeers(peers)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(peers) < 2 && !options.Self {
+		return nil, nil, fmt.Errorf("%w: there is %d, want two or more", ErrPeers, len(peers))
+	}
+	plan := rttPlan(names, options)
+	orders, err := rttOrders(plan, addresses, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	manifest := rttManifest("rtt", options, plan, "")
+	manifest.Engine, manifest.EngineReason = "machines", "asked for"
+	measure := func(ctx context.Context, source int, order control.Measure, row func(ping.Row) error) error {
+		return ping.Ask(ctx, addresses[source], order, row)
+	}
+	return study(ctx, manifest, nil, orders, options, measure)
+}
+
+// Errors about what was asked for: ErrPeers about machines, ErrProbes about probes.
+var (
+	ErrPeers  = errors.New("the machines to measure between")
+	ErrProbes = errors.New("the probes to send")
+)
+
+// parsePeers reads machines as host:port or name=host:port.
+func parsePeers(peers []string) (names, addresses []string, err error) {
+	var local []string
 	for _, peer := range peers {
 		name, address, named := strings.Cut(peer, "=")
 		if !named {
 			name, address = peer, peer
 		}
-		if _, _, err := net.SplitHostPort(address); err != nil || name == "" {
+		host, port, err := net.SplitHostPort(address)
+		number, badPort := strconv.ParseUint(port, 10, 16)
+		switch ip, noIP := netip.ParseAddr(host); {
+		case err != nil || name == "" || host == "":
 			return nil, nil, fmt.Errorf("%w: %q is no host:port, nor a name=host:port", ErrPeers, peer)
-		}
-		for _, other := range names {
-			if other == name {
-				return nil, nil, fmt.Errorf("%w: %q stands twice", ErrPeers, name)
-			}
+		case badPort != nil || number == 0:
+			return nil, nil, fmt.Errorf("%w: %q has the port %q, want 1 to 65535", ErrPeers, peer, port)
+		case slices.Contains(names, name):
+			return nil, nil, fmt.Errorf("%w: %q stands twice", ErrPeers, name)
+		case noIP == nil && !ip.Unmap().Is4():
+			return nil, nil, fmt.Errorf("%w: %q is no IPv4 address", ErrPeers, peer)
+		case noIP == nil && ip.IsUnspecified():
+			return nil, nil, fmt.Errorf("%w: %q is no machine's address", ErrPeers, peer)
+		case noIP == nil && ip.Unmap().IsLoopback(), host == "localhost":
+			local = append(local, peer)
 		}
 		names, addresses = append(names, name), append(addresses, address)
 	}
-	if len(peers) < 2 && !options.Self {
-		return nil, nil, fmt.Errorf("%w: there is %d, want two or more", ErrPeers, len(peers))
+	if len(local) > 0 && len(local) < len(peers) {
+		return nil, nil, fmt.Errorf("%w: %q is this machine here, but to the others each themselves; want the address that they reach it by",
+			ErrPeers, local[0])
 	}
-	manifest := rttManifest("rtt", options, rttPlan(names, options), "")
-	manifest.Engine, manifest.EngineReason = "machines", "asked for"
-	measure := func(ctx context.Context, source int, order control.Measure, row func(ping.Row) error) error {
-		return ping.Ask(ctx, addresses[source], order, row)
-	}
-	return study(ctx, manifest, nil, addresses, options, measure)
+	return names, addresses, nil
 }
 
-// ErrPeers is wrapped by errors about peers that make no sense.
-var ErrPeers = errors.New("the machines to measure between")
+// rttOrders are what each machine is to send, checked.
+func rttOrders(plan *results.RTTPlan, addresses []string, options RTTOptions) ([]control.Measure, error) {
+	orders := make([]control.Measure, len(addresses))
+	for i := range addresses {
+		orders[i] = options.Order
+		for k, address := range addresses {
+			if k != i || options.Self {
+				orders[i].Peers = append(orders[i].Peers, control.Peer{Name: plan.Machines[k], Address: address})
+			}
+		}
+		if err := ping.Check(orders[i]); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrProbes, err)
+		}
+	}
+	return orders, nil
+}
 
 func rttPlan(names []string, options RTTOptions) *results.RTTPlan {
 	o := options.Order
 	return &results.RTTPlan{
-		Protocol: o.Protocol, Bytes: o.Bytes, Count: o.Count, IntervalNS: o.IntervalNS, TimeoutNS: o.TimeoutNS, Machines: names,
+		Protocol: o.Protocol, Bytes: o.Bytes, Count: o.Count, IntervalNS: o.IntervalNS, TimeoutNS: o.TimeoutNS,
+		Machines: names, Self: options.Self,
 	}
 }
 
@@ -212,19 +280,7 @@ func declaredRTTs(topology *topologies.Topology, order control.Measure) (map[str
 }
 
 // study has all machines measure at once, keeps the rows and derives what follows.
-func study(ctx context.Context, manifest results.Manifest, inputs []experiment.Input, addresses []string, options RTTOptions, measure pinger) (*results.Folder, *roundtrip.Study, error) {
-	orders := make([]control.Measure, len(addresses))
-	for i := range addresses {
-		orders[i] = options.Order
-		for k, address := range addresses {
-			if k != i || options.Self {
-				orders[i].Peers = append(orders[i].Peers, control.Peer{Name: manifest.RTT.Machines[k], Address: address})
-			}
-		}
-		if err := ping.Check(orders[i]); err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrPeers, err)
-		}
-	}
+func study(ctx context.Context, manifest results.Manifest, inputs []experiment.Input, orders []control.Measure, options RTTOptions, measure pinger) (*results.Folder, *roundtrip.Study, error) {
 	dir := options.Dir
 	if dir == "" {
 		dir = results.DefaultDir(resultsParent, manifest.Experiment+"-rtt", manifest.StartedAt)
@@ -241,72 +297,111 @@ func study(ctx context.Context, manifest results.Manifest, inputs []experiment.I
 	if _, err := folder.CreateTrial(1); err != nil {
 		return folder, nil, err
 	}
-	stopped := collectRTTs(ctx, folder, orders, options, measure)
-	if stopped != nil && ctx.Err() == nil {
+	rows, stopped := collectRTTs(ctx, folder, orders, options, measure)
+	if stopped != nil && rows == 0 {
 		return folder, nil, stopped
 	}
 	study, err := SummariseRTTs(folder)
-	return folder, study, errors.Join(err, stopped)
+	return folder, study, errors.Join(stopped, err)
 }
 
-// collectRTTs writes the rows of all machines as they come. The context's end keeps
-// those that have come.
-func collectRTTs(ctx context.Context, folder *results.Folder, orders []control.Measure, options RTTOptions, measure pinger) error {
+// collectRTTs writes the rows of all machines as they come, and tells how many came.
+// Those that came are kept whatever happens then; only an error of the folder loses them.
+func collectRTTs(ctx context.Context, folder *results.Folder, orders []control.Measure, options RTTOptions, measure pinger) (rows int, err error) {
 	total := time.Duration(options.Order.Count)*time.Duration(options.Order.IntervalNS) + time.Duration(options.Order.TimeoutNS)
 	limited, cancel := context.WithTimeoutCause(ctx, total+lateProbes, fmt.Errorf("the probes took %v longer than they should", lateProbes))
 	defer cancel()
 	if options.Progress != nil {
-		done := make(chan struct{})
-		defer close(done)
-		go tellProgress(total, options.Progress, done)
+		defer tellProgress(total, options.Progress)()
 	}
-	machines := folder.Manifest().RTT.Machines
-	var measured error
-	err := folder.WriteRTTs(1, func(write func(results.RTTRow) error) error {
-		var writing sync.Mutex
-		var working errgroup.Group
-		for i, order := range orders {
-			working.Go(func() error {
-				err := measure(limited, i, order, func(r ping.Row) error {
-					writing.Lock()
-					defer writing.Unlock()
-					return write(results.RTTRow{From: machines[i], To: order.Peers[r.Peer].Name, Round: r.Round, SentNS: r.SentNS, RTTNS: r.RTTNS})
-				})
-				if err != nil {
-					return fmt.Errorf("from %s: %w", machines[i], err)
-				}
-				return nil
-			})
-		}
-		if measured = working.Wait(); ctx.Err() != nil {
-			measured = context.Cause(ctx)
-			return nil
-		}
-		return measured
+	c := collection{machines: folder.Manifest().RTT.Machines, orders: orders, measure: measure}
+	err = folder.WriteRTTs(1, func(write func(results.RTTRow) error) error {
+		c.write = write
+		c.collect(limited)
+		return c.unwritten
 	})
-	return errors.Join(err, ifOther(measured, err))
-}
-
-// ifOther is err unless it is known already.
-func ifOther(err, known error) error {
-	if known != nil && errors.Is(known, err) {
-		return nil
+	switch {
+	case err != nil:
+		return 0, err
+	case ctx.Err() != nil:
+		return c.rows, context.Cause(ctx)
 	}
-	return err
+	return c.rows, errors.Join(c.failures...)
 }
 
-func tellProgress(total time.Duration, tell func(done, total time.Duration), stop <-chan struct{}) {
+// collection gathers the rows of all machines.
+type collection struct {
+	machines []string
+	orders   []control.Measure
+	measure  pinger
+	write    func(results.RTTRow) error
+
+	mu        sync.Mutex
+	rows      int
+	unwritten error
+	failures  []error
+}
+
+// collect has all machines measure. One that fails before its first row was asked for
+// something that can't be, which ends the study at once; if one fails later the others
+// carry on.
+func (c *collection) collect(ctx context.Context) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var working sync.WaitGroup
+	for i, order := range c.orders {
+		working.Go(func() {
+			begun := false
+			err := c.measure(ctx, i, order, func(r ping.Row) error {
+				begun = true
+				return c.add(results.RTTRow{From: c.machines[i], To: order.Peers[r.Peer].Name, Round: r.Round, SentNS: r.SentNS, RTTNS: r.RTTNS})
+			})
+			if err == nil {
+				return
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if cause := context.Cause(ctx); cause != nil && len(c.failures) > 0 && errors.Is(err, cause) {
+				return // another's failure, which is told already
+			}
+			err = fmt.Errorf("from %s: %w", c.machines[i], err)
+			c.failures = append(c.failures, err)
+			if !begun || c.unwritten != nil {
+				stop(err)
+			}
+		})
+	}
+	working.Wait()
+}
+
+func (c *collection) add(row results.RTTRow) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unwritten == nil {
+		c.rows++
+		c.unwritten = c.write(row)
+	}
+	return c.unwritten
+}
+
+// tellProgress tells now and then how far it is, until it is told to stop.
+func tellProgress(total time.Duration, tell func(done, total time.Duration)) (stop func()) {
 	began := time.Now()
-	ticker := time.NewTicker(250 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			tell(min(time.Since(began), total), total)
-		case <-stop:
-			return
+	ending, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(250 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				tell(min(time.Since(began), total), total)
+			case <-ending:
+				return
+			}
 		}
-	}
+	}()
+	return func() { close(ending); <-ended }
 }
 
 // readPings reads the rows of an echo process. A last line that is torn is left out.
@@ -331,8 +426,8 @@ func readPings(path string, peers int, row func(ping.Row) error) error {
 		if number == 1 {
 			continue
 		}
-		var r ping.Row
-		if _, err := fmt.Sscanf(line, "%d,%d,%d,%d\n", &r.Peer, &r.Round, &r.SentNS, &r.RTTNS); err != nil || r.Peer < 0 || r.Peer >= peers {
+		r, ok := parsePing(line)
+		if !ok || r.Peer < 0 || r.Peer >= peers {
 			return fmt.Errorf("%s:%d: %q, want peer,round,sent_ns,rtt_ns", path, number, strings.TrimSpace(line))
 		}
 		if err := row(r); err != nil {
@@ -341,16 +436,28 @@ func readPings(path string, peers int, row func(ping.Row) error) error {
 	}
 }
 
+func parsePing(line string) (r ping.Row, ok bool) {
+	fields := strings.Split(strings.TrimSuffix(line, "\n"), ",")
+	if len(fields) != 4 {
+		return r, false
+	}
+	var numbers [4]int64
+	for i, field := range fields {
+		var err error
+		if numbers[i], err = strconv.ParseInt(field, 10, 64); err != nil {
+			return r, false
+		}
+	}
+	return ping.Row{Peer: int(numbers[0]), Round: int(numbers[1]), SentNS: numbers[2], RTTNS: numbers[3]}, true
+}
+
 // SummariseRTTs derives the study of a run folder, and its files, again.
 func SummariseRTTs(folder *results.Folder) (*roundtrip.Study, error) {
 	plan := folder.Manifest().RTT
 	if plan == nil {
 		return nil, fmt.Errorf("%s: %w: it has no study of round trips", folder.Dir(), results.ErrManifest)
 	}
-	study, err := roundtrip.Summarise(folder.RTTs(1), plan.Machines, plan.Protocol, func(from, to string) (float64, bool) {
-		ns, known := plan.DeclaredNS[from][to]
-		return float64(ns) / 1e6, known
-	})
+	study, err := roundtrip.Summarise(folder.RTTs(1), plan)
 	if err != nil {
 		return nil, err
 	}
@@ -368,8 +475,9 @@ func SummariseRTTs(folder *results.Folder) (*roundtrip.Study, error) {
 			return study, err
 		}
 	}
+	taken := map[string]bool{}
 	for _, figure := range figures {
-		err := folder.WriteDerived(filepath.Join("figures", results.FileName(figure.Name)+".svg"), func(w io.Writer) error {
+		err := folder.WriteDerived(filepath.Join("figures", figureFile(figure.Name, taken)), func(w io.Writer) error {
 			_, err := w.Write(figure.SVG)
 			return err
 		})
@@ -378,4 +486,16 @@ func SummariseRTTs(folder *results.Folder) (*roundtrip.Study, error) {
 		}
 	}
 	return study, nil
+}
+
+// figureFile makes of a figure's name that of a file that no other figure has: names of
+// machines that differ may be alike once they are fit for files.
+func figureFile(name string, taken map[string]bool) string {
+	base := results.FileName(name)
+	file := base
+	for i := 2; taken[strings.ToLower(file)]; i++ { // some file systems don't tell A from a
+		file = fmt.Sprintf("%s-%d", base, i)
+	}
+	taken[strings.ToLower(file)] = true
+	return file + ".svg"
 }

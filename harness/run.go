@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"quorumlab/harness/engine"
 	"quorumlab/harness/experiment"
@@ -59,6 +60,9 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 		return nil, nil, err
 	}
 	builder, real := chosen.(engine.Builder)
+	if !real && slices.ContainsFunc(source.Points, func(p experiment.Point) bool { return len(p.Spec.Capture) > 0 }) {
+		return nil, nil, fmt.Errorf("%w: capture is given, and engine %s, taken because %s, has no frames to write down", ErrLinks, chosen.Name(), reason)
+	}
 	node := ""
 	if real {
 		if node, err = findNode(options.NodeBinary); err != nil {
@@ -81,6 +85,11 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 	}
 	if r.folder, err = createFolder(options.Dir, manifest); err != nil {
 		return nil, nil, err
+	}
+	for _, input := range source.Inputs {
+		if err := r.folder.WriteInput(input.Path, input.Data); err != nil {
+			return nil, nil, err
+		}
 	}
 	r.progress.Plan(planLines(source, r.plan, manifest, r.folder.Dir()))
 	var stopped error

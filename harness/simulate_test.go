@@ -350,7 +350,7 @@ func TestThePlanOfASimulationTellsItsVirtualTime(t *testing.T) {
 	} {
 		source := load(t, "sim", "--set", flag)
 		lines, err := PlanLines(t.Context(), source)
-		if err != nil || !strings.Contains(lines[0], want) || len(lines) != 4 {
+		if err != nil || !strings.Contains(lines[0], want) || len(lines) != 5 {
 			t.Errorf("%s: plan %q, %v", flag, lines, err)
 		}
 		if lines := planLines(source, source.Plan(), results.Manifest{Engine: "sim", Links: "model"}, "dir"); !strings.Contains(lines[0], want) {
@@ -370,11 +370,11 @@ func TestThePlanIsOfTheEngineThatAutoStandsFor(t *testing.T) {
 	works := checkedEngine{"netns", []engine.Readiness{{Name: "netns", OK: true}}}
 	forbidden := checkedEngine{"netns", []engine.Readiness{{Name: "netns", Reason: "forbidden"}}}
 	lines, err := planWith(t.Context(), finder(works), source)
-	if err != nil || len(lines) != 4 || strings.Contains(lines[0], "SIMULATED") || !strings.Contains(lines[0], "about 10s") {
+	if err != nil || len(lines) != 5 || strings.Contains(lines[0], "SIMULATED") || !strings.Contains(lines[0], "about 10s") {
 		t.Errorf("where netns works: %q, %v", lines, err)
 	}
 	lines, err = planWith(t.Context(), finder(forbidden), source)
-	if err != nil || len(lines) != 5 || !strings.Contains(lines[0], "SIMULATED: 3.9s of virtual time") ||
+	if err != nil || len(lines) != 6 || !strings.Contains(lines[0], "SIMULATED: 3.9s of virtual time") ||
 		lines[1] != "engine sim, because netns doesn't work here: forbidden" {
 		t.Errorf("where it doesn't: %q, %v", lines, err)
 	}

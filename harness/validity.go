@@ -6,7 +6,6 @@ import (
 
 	"quorumlab/harness/engine"
 	"quorumlab/results"
-	"quorumlab/topologies"
 )
 
 // The thresholds that void a trial, all in one place. docs/validity.md says
@@ -21,6 +20,10 @@ const (
 	// average, or by latenessShare of the mean path's delay if that is more.
 	latenessMean  = 250 * time.Microsecond
 	latenessShare = 0.01
+	// lateFrame is from when on a frame is counted as late, for people to read.
+	lateFrame = time.Millisecond
+	// stealShare of the processors' time may be taken away by the hypervisor.
+	stealShare = 0.10
 	// A client fell behind if more than clientLateShare of its requests were
 	// sent more than clientLateAfter past their intended time. That doesn't
 	// void the trial, since latency counts from the intended time; throughput
@@ -32,6 +35,8 @@ const (
 // Codes of void reasons.
 const (
 	voidRTT          = "rtt"
+	voidLink         = "link"
+	voidSteal        = "steal"
 	voidLate         = "late_frames"
 	voidDrops        = "emulator_drops"
 	voidEnded        = "node_ended"
@@ -47,8 +52,12 @@ const (
 	voidNoStates     = "agreement_unknown"
 	voidNoLeader     = "no_leader"
 	voidStopped      = "stopped_early"
+	voidExec         = "exec"
+	mendLeaveAlone   = "Walk into a lab that isn't measured: bench lab up SPEC."
 	mendBusy         = "Run again while the machine is idle, or at a lower rate."
 	mendRaiseDrain   = "Raise phases.drain, or lower workload.rate."
+	mendCalibrate    = "Run bench calibrate on the same file, while the machine is idle, to see whether the link is wrong."
+	mendSteal        = "Run on a machine whose processors are its own, or while its neighbours are idle."
 	mendReadLog      = "Read that node's log in the run folder."
 	mendReport       = "This is a safety violation: keep the run folder and report it with its seed."
 	mendFewerPending = "Run fewer requests, or more keys, so that the search for an order is smaller."
@@ -60,12 +69,13 @@ const (
 )
 
 // asPredicted tells whether a pair's least round trip is what the topology
-// predicts.
-func asPredicted(topology *topologies.Topology, r results.RTT) bool {
-	predicted := time.Duration(r.PredictedNS)
-	tolerance := max(rttTolerance, time.Duration(rttToleranceShare*float64(predicted)))
-	tolerance += 2 * 2 * maxJitter(topology) // two links, there and back
-	return r.Answered > 0 && rttError(r) <= tolerance
+// predicts. Where that isn't the same for all frames, the links are measured one by one.
+func asPredicted(pair probed) bool {
+	if pair.Answered == 0 {
+		return !pair.sure
+	}
+	predicted := time.Duration(pair.PredictedNS)
+	return !pair.steady || rttError(pair.RTT) <= max(rttTolerance, time.Duration(rttToleranceShare*float64(predicted)))
 }
 
 func rttError(r results.RTT) time.Duration {
@@ -73,19 +83,20 @@ func rttError(r results.RTT) time.Duration {
 }
 
 // judgeRTTs sets the probed round trips against the prediction.
-func judgeRTTs(topology *topologies.Topology, rtts []results.RTT) []results.VoidReason {
+func judgeRTTs(pairs []probed) []results.VoidReason {
 	var worst results.RTT
 	bad := 0
-	for _, r := range rtts {
-		if r.Answered == 0 {
-			return []results.VoidReason{{Code: voidRTT, Mend: mendBusy,
-				Text: fmt.Sprintf("no probe from %s to %s was answered, of %d", r.From, r.To, r.Sent)}}
+	for _, pair := range pairs {
+		if asPredicted(pair) {
+			continue
 		}
-		if !asPredicted(topology, r) {
-			bad++
-			if bad == 1 || rttError(r) > rttError(worst) {
-				worst = r
-			}
+		if pair.Answered == 0 {
+			return []results.VoidReason{{Code: voidRTT, Mend: mendBusy,
+				Text: fmt.Sprintf("no probe from %s to %s was answered, of %d", pair.From, pair.To, pair.Sent)}}
+		}
+		bad++
+		if bad == 1 || rttError(pair.RTT) > rttError(worst) {
+			worst = pair.RTT
 		}
 	}
 	if bad == 0 {
@@ -93,35 +104,19 @@ func judgeRTTs(topology *topologies.Topology, rtts []results.RTT) []results.Void
 	}
 	return []results.VoidReason{{Code: voidRTT, Mend: mendBusy, Text: fmt.Sprintf(
 		"%d of %d pairs of hosts have another round trip than declared; worst %s to %s: %v, declared %v",
-		bad, len(rtts), worst.From, worst.To, time.Duration(worst.LeastNS), time.Duration(worst.PredictedNS))}}
-}
-
-// maxJitter bounds by how much one link's delay may honestly differ from its
-// declaration: four standard deviations of a normal jitter, the half width of a
-// uniform one.
-func maxJitter(topology *topologies.Topology) time.Duration {
-	var most time.Duration
-	for _, link := range topology.Links {
-		for _, p := range []topologies.Parameters{link.AToB, link.BToA} {
-			if p.JitterDistribution == topologies.JitterUniform {
-				most = max(most, p.Jitter)
-			} else {
-				most = max(most, 4*p.Jitter)
-			}
-		}
-	}
-	return most
+		bad, len(pairs), worst.From, worst.To, time.Duration(worst.LeastNS), time.Duration(worst.PredictedNS))}}
 }
 
 // judgeLinks looks at what the emulator says of itself; pathDelay is the mean
-// delay of the paths between hosts.
-func judgeLinks(report engine.LinkReport, pathDelay time.Duration) []results.VoidReason {
+// delay of the paths between hosts, elapsed how long the report covers.
+func judgeLinks(report engine.LinkReport, pathDelay, elapsed time.Duration) []results.VoidReason {
 	var reasons []results.VoidReason
 	allowed := max(latenessMean, time.Duration(latenessShare*float64(pathDelay)))
 	if mean := meanLateness(report); mean > allowed {
+		frames, late := lateFrames(report)
 		reasons = append(reasons, results.VoidReason{Code: voidLate, Mend: mendBusy, Text: fmt.Sprintf(
-			"the emulator sent frames late by %v on average, %v is allowed: the machine is too busy",
-			mean.Round(time.Microsecond), allowed)})
+			"the emulator was late by more than %v for %.2g%% of frames, by %v on average, where %v is allowed: the machine is too busy for %.0f frames a second",
+			lateFrame, 100*float64(late)/float64(frames), mean.Round(time.Microsecond), allowed, float64(frames)/max(elapsed.Seconds(), 1e-9))})
 	}
 	if report.EmulatorDrops > 0 {
 		reasons = append(reasons, results.VoidReason{Code: voidDrops, Mend: mendBusy, Text: fmt.Sprintf(
@@ -130,12 +125,30 @@ func judgeLinks(report engine.LinkReport, pathDelay time.Duration) []results.Voi
 	return reasons
 }
 
-// meanLateness is over all frames that the emulator sent; 0 if it sent none.
-func meanLateness(report engine.LinkReport) time.Duration {
-	var frames uint64
+// judgeMachine looks at what else kept the machine busy.
+func judgeMachine(load results.Load) []results.VoidReason {
+	if load.StealShare <= stealShare {
+		return nil
+	}
+	return []results.VoidReason{{Code: voidSteal, Mend: mendSteal, Text: fmt.Sprintf(
+		"the hypervisor took away %.1f%% of the processors' time, %.0f%% is allowed", 100*load.StealShare, 100*stealShare)}}
+}
+
+// lateFrames counts the frames that the emulator sent, and those of them that were
+// late by more than lateFrame.
+func lateFrames(report engine.LinkReport) (frames, late uint64) {
 	for _, bucket := range report.Lateness {
 		frames += bucket.Frames
+		if bucket.UpToNS == 0 || bucket.UpToNS > int64(lateFrame) {
+			late += bucket.Frames
+		}
 	}
+	return frames, late
+}
+
+// meanLateness is over all frames that the emulator sent; 0 if it sent none.
+func meanLateness(report engine.LinkReport) time.Duration {
+	frames, _ := lateFrames(report)
 	return time.Duration(report.LatenessTotalNS / int64(max(frames, 1)))
 }
 

@@ -3,41 +3,47 @@ package harness
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"quorumlab/harness/calibrate"
 	"quorumlab/harness/engine"
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
 
-func rtt(predicted, least time.Duration, answered int) results.RTT {
-	return results.RTT{From: "h1", To: "h2", PredictedNS: int64(predicted), LeastNS: int64(least), Answered: answered, Sent: probeCount}
+func rtt(predicted, least time.Duration, answered int) probed {
+	return probed{steady: true, sure: true, RTT: results.RTT{
+		From: "h1", To: "h2", PredictedNS: int64(predicted), LeastNS: int64(least), Answered: answered, Sent: probeCount,
+	}}
 }
 
 func TestARoundTripOtherThanDeclaredVoidsTheTrial(t *testing.T) {
-	plain := topologies.Star(2, topologies.Parameters{Delay: 20 * time.Millisecond})
-	normal := topologies.Star(2, topologies.Parameters{Delay: 20 * time.Millisecond, Jitter: time.Millisecond, JitterDistribution: topologies.JitterNormal})
+	jittery, lossy := rtt(80*time.Millisecond, 90*time.Millisecond, 5), rtt(80*time.Millisecond, 0, 0)
+	jittery.steady, lossy.sure = false, false
+	lossyAndSlow := rtt(80*time.Millisecond, 90*time.Millisecond, 1)
+	lossyAndSlow.sure = false
 	for _, c := range []struct {
-		name     string
-		topology *topologies.Topology
-		rtt      results.RTT
-		void     bool
+		name string
+		pair probed
+		void bool
 	}{
-		{"as declared", plain, rtt(80*time.Millisecond, 80200*time.Microsecond, 5), false},
-		{"just within 2%", plain, rtt(80*time.Millisecond, 81500*time.Microsecond, 5), false},
-		{"too slow", plain, rtt(80*time.Millisecond, 82*time.Millisecond, 5), true},
-		{"too fast", plain, rtt(80*time.Millisecond, 78*time.Millisecond, 5), true},
-		{"a fast link, within 1 ms", plain, rtt(0, 900*time.Microsecond, 5), false},
-		{"a fast link, too slow", plain, rtt(0, 1100*time.Microsecond, 5), true},
-		{"nothing answered", plain, rtt(80*time.Millisecond, 0, 0), true},
-		{"one of five answered", plain, rtt(80*time.Millisecond, 80*time.Millisecond, 1), false},
-		{"jitter allows more", normal, rtt(80*time.Millisecond, 90*time.Millisecond, 5), false},
-		{"more than jitter allows", normal, rtt(80*time.Millisecond, 100*time.Millisecond, 5), true},
+		{"as declared", rtt(80*time.Millisecond, 80200*time.Microsecond, 5), false},
+		{"just within 2%", rtt(80*time.Millisecond, 81500*time.Microsecond, 5), false},
+		{"too slow", rtt(80*time.Millisecond, 82*time.Millisecond, 5), true},
+		{"too fast", rtt(80*time.Millisecond, 78*time.Millisecond, 5), true},
+		{"a fast link, within 1 ms", rtt(0, 900*time.Microsecond, 5), false},
+		{"a fast link, too slow", rtt(0, 1100*time.Microsecond, 5), true},
+		{"nothing answered", rtt(80*time.Millisecond, 0, 0), true},
+		{"one of five answered", rtt(80*time.Millisecond, 80*time.Millisecond, 1), false},
+		{"jitter is judged link by link", jittery, false},
+		{"loss may take all probes", lossy, false},
+		{"what loss leaves is judged", lossyAndSlow, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			reasons := judgeRTTs(c.topology, []results.RTT{c.rtt})
+			reasons := judgeRTTs([]probed{c.pair})
 			if (len(reasons) > 0) != c.void {
 				t.Errorf("reasons %+v, want void: %v", reasons, c.void)
 			}
@@ -47,6 +53,24 @@ func TestARoundTripOtherThanDeclaredVoidsTheTrial(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOnlyPairsWhoseLinksTreatAllFramesAlikeAreHeldToTheirRoundTrip(t *testing.T) {
+	topology := topologies.Star(4, topologies.Parameters{Delay: time.Millisecond})
+	topology.Links[1].BToA.Jitter, topology.Links[1].BToA.JitterDistribution = time.Millisecond, topologies.JitterNormal
+	topology.Links[2].AToB.Loss = 0.1
+	pairs, err := pairsToProbe(topology, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range pairs {
+		if steady := pair.From != "h2" && pair.To != "h2"; pair.steady != steady {
+			t.Errorf("%s to %s: steady %v", pair.From, pair.To, pair.steady)
+		}
+		if sure := pair.From != "h3" && pair.To != "h3"; pair.sure != sure {
+			t.Errorf("%s to %s: sure %v", pair.From, pair.To, pair.sure)
+		}
 	}
 }
 
@@ -71,12 +95,68 @@ func TestLateAndLostFramesVoidTheTrial(t *testing.T) {
 		{"kernel links", engine.LinkReport{}, 0, "[]"},
 	} {
 		var codes []string
-		for _, r := range judgeLinks(c.report, c.path) {
+		for _, r := range judgeLinks(c.report, c.path, time.Second) {
 			codes = append(codes, r.Code)
 		}
 		if got := fmt.Sprint(codes); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+	}
+}
+
+func TestTheReasonSaysWhatTheMachineIsTooBusyFor(t *testing.T) {
+	report := engine.LinkReport{LatenessTotalNS: int64(300 * 80_000 * time.Microsecond),
+		Lateness: []engine.LatenessBucket{{UpToNS: 1e6, Frames: 79_680}, {UpToNS: 2e6, Frames: 300}, {UpToNS: 0, Frames: 20}}}
+	reasons := judgeLinks(report, 0, 2*time.Second)
+	want := "the emulator was late by more than 1ms for 0.4% of frames, by 300\u00b5s on average, where 250\u00b5s is allowed: the machine is too busy for 40000 frames a second"
+	if len(reasons) != 1 || reasons[0].Text != want {
+		t.Errorf("%+v, want %q", reasons, want)
+	}
+}
+
+func TestAHypervisorThatTakesTheProcessorsAwayVoidsTheTrial(t *testing.T) {
+	if reasons := judgeMachine(results.Load{StealShare: stealShare, BusyShare: 1}); reasons != nil {
+		t.Errorf("%+v", reasons)
+	}
+	reasons := judgeMachine(results.Load{StealShare: 0.123})
+	if len(reasons) != 1 || reasons[0].Code != voidSteal || !strings.Contains(reasons[0].Text, "12.3%") {
+		t.Errorf("%+v", reasons)
+	}
+}
+
+func TestWhatTheLinksDidBeforeTheLoadIsNotTheLoads(t *testing.T) {
+	direction := func(link string, n uint64) engine.DirectionReport {
+		return engine.DirectionReport{Link: link, Frames: 10 * n, Bytes: 100 * n, LossDrops: n, QueueDrops: n, DownDrops: n,
+			Duplicates: n, Corrupted: n, Reordered: n, CaptureMissed: n}
+	}
+	report := func(n uint64) engine.LinkReport {
+		return engine.LinkReport{
+			Directions: []engine.DirectionReport{direction("h1-s1", n), direction("@s1", n)},
+			Lateness:   []engine.LatenessBucket{{UpToNS: 1e6, Frames: n}}, LatenessTotalNS: int64(7 * n),
+			EmulatorDrops: n, EmulatorDropCauses: map[string]uint64{"full": n, "other": 1}, Emulator: "granted",
+		}
+	}
+	got, want := linksSince(report(5), report(2)), report(3)
+	want.Directions, want.EmulatorDropCauses = want.Directions[:1], map[string]uint64{"full": 3}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestALinkThatIsNotAsDeclaredVoidsTheTrialByItsName(t *testing.T) {
+	check := results.LinkCheck{Link: "h3-s1", From: "h3", To: "s1", Parameter: "loss", Unit: "share", Declared: 0.01, Measured: 0.05,
+		Low: 0.004, High: 0.02, Finding: results.LinkFail}
+	passes, unknown := check, check
+	passes.Finding, unknown.Finding = results.LinkPass, results.LinkNotTested
+	if reasons := judgeCalibration([]results.LinkCheck{passes, unknown}); reasons != nil {
+		t.Errorf("%+v", reasons)
+	}
+	reasons := judgeCalibration([]results.LinkCheck{passes, check, check, check, check, check})
+	if len(reasons) != 3 || !strings.HasSuffix(reasons[2].Text, "(and 2 more)") {
+		t.Errorf("%+v", reasons)
+	}
+	if want := "link h3-s1 from h3 to s1: the loss is 5%, declared 1% (0.4% to 2% would do)"; reasons[0].Text != want || reasons[0].Code != voidLink {
+		t.Errorf("%+v, want %q", reasons[0], want)
 	}
 }
 
@@ -92,6 +172,8 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 		fmt.Sprintf("more than %v late on average, or %.0f%% of the mean path's delay", latenessMean, 100*latenessShare),
 		fmt.Sprintf("more than %.0f%% of its requests more than %v after", 100*clientLateShare, clientLateAfter),
 		fmt.Sprintf("within %.0f s", startTimeout.Seconds()),
+		fmt.Sprintf("more than %.0f%% of the processors' time", 100*stealShare), "`" + voidSteal + "`", "`" + voidLink + "`", "`" + voidExec + "`",
+		fmt.Sprintf("%g in all of a trial's links", calibrate.ShortFalseAlarm),
 		"`" + voidRTT + "`", "`" + voidLate + "`", "`" + voidDrops + "`", "`" + voidEnded + "`", "`" + voidSilent + "`", fmt.Sprintf("a command for %.0f s", answerTimeout.Seconds()), "`" + voidUnconnected + "`",
 		"`" + voidDrain + "`", "`" + voidAgreement + "`", "`" + voidControl + "`", "`" + voidUnanswered + "`", "`" + voidUnfinished + "`",
 		"`" + voidHistory + "`", "`" + voidNoHistory + "`", fmt.Sprintf("within %v", checkTimeout), "`" + voidNoStates + "`",

@@ -9,15 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"time"
 
 	"quorumlab/node/control"
 	"quorumlab/node/echo"
 	"quorumlab/node/ping"
 )
-
-// flushInterval is how often rows are written.
-const flushInterval = 100 * time.Millisecond
 
 var measureFile = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$`)
 
@@ -34,20 +30,15 @@ func (e *echoProcess) measure(ctx context.Context, order control.Measure) (measu
 	rows := bufio.NewWriter(file)
 	defer func() { err = errors.Join(err, rows.Flush(), file.Close()) }()
 	_, _ = rows.WriteString("peer,round,sent_ns,rtt_ns\n")
-	flushed := time.Now()
-	err = ping.Measure(ctx, order, func(r ping.Row) error {
-		if time.Since(flushed) > flushInterval { // so that an end at any time leaves nearly all
-			flushed = time.Now()
-			if err := rows.Flush(); err != nil {
-				return err
+	err = ping.Measure(ctx, order, func(batch []ping.Row) error {
+		for _, r := range batch {
+			measured.Sent++
+			if r.RTTNS > 0 {
+				measured.Answered++
 			}
+			fmt.Fprintf(rows, "%d,%d,%d,%d\n", r.Peer, r.Round, r.SentNS, r.RTTNS)
 		}
-		measured.Sent++
-		if r.RTTNS > 0 {
-			measured.Answered++
-		}
-		_, err := fmt.Fprintf(rows, "%d,%d,%d,%d\n", r.Peer, r.Round, r.SentNS, r.RTTNS)
-		return err
+		return rows.Flush() // so that an end at any time leaves nearly all
 	})
 	return measured, err
 }

@@ -32,6 +32,8 @@ type RTTPlan struct {
 	TimeoutNS  int64 `json:"timeout_ns"`
 	// Machines are the names that rows have, in their order.
 	Machines []string `json:"machines"`
+	// Self is true if each machine was to probe itself too.
+	Self bool `json:"self,omitempty"`
 	// DeclaredNS maps two machines to the round trip that the topology predicts; empty
 	// between real machines.
 	DeclaredNS map[string]map[string]int64 `json:"declared_ns,omitempty"`
@@ -114,9 +116,10 @@ func ReadRTTs(r io.Reader) iter.Seq2[RTTRow, error] {
 		if err == nil && strings.Join(header, ",") != strings.Join(rttColumns, ",") {
 			err = fmt.Errorf("the header is %q, want %q", strings.Join(header, ","), strings.Join(rttColumns, ","))
 		}
+		names := map[string]string{} // so that each name is kept once, not once a row
 		for err == nil {
 			var row RTTRow
-			if row, err = readRTT(reader); err == nil && !yield(row, nil) {
+			if row, err = readRTT(reader, names); err == nil && !yield(row, nil) {
 				return
 			}
 		}
@@ -126,13 +129,13 @@ func ReadRTTs(r io.Reader) iter.Seq2[RTTRow, error] {
 	}
 }
 
-func readRTT(reader *csv.Reader) (row RTTRow, err error) {
+func readRTT(reader *csv.Reader, names map[string]string) (row RTTRow, err error) {
 	record, err := reader.Read()
 	if err != nil {
 		return row, err
 	}
 	line, _ := reader.FieldPos(0)
-	row.From, row.To = strings.Clone(record[0]), strings.Clone(record[1])
+	row.From, row.To = interned(names, record[0]), interned(names, record[1])
 	var errRound, errSent, errRTT error
 	row.Round, errRound = strconv.Atoi(record[2])
 	row.SentNS, errSent = strconv.ParseInt(record[3], 10, 64)
@@ -141,4 +144,13 @@ func readRTT(reader *csv.Reader) (row RTTRow, err error) {
 		return row, fmt.Errorf("line %d: %q, want names, a round and nanoseconds", line, strings.Join(record, ","))
 	}
 	return row, nil
+}
+
+func interned(names map[string]string, name string) string {
+	kept, known := names[name]
+	if !known {
+		kept = strings.Clone(name)
+		names[kept] = kept
+	}
+	return kept
 }

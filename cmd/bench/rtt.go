@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ type rttFlags struct {
 	options           harness.RTTOptions
 	peers             []string
 	protocol, size    string
-	count             int
+	count, point      int
 	interval, timeout time.Duration
 	asJSON, quiet     bool
 }
@@ -47,8 +48,10 @@ distribution, cumulative distributions and round trips over time) go to a run fo
 Between real machines, start "bench-node echo --listen :7001" on each, then name them
 with --peers: each probes all others, and sends its rows to this machine. Ports must
 be open by TCP, for probes by udp by UDP too; by icmp the machines' kernels answer.
+Whoever reaches such a port can have its machine send probes: see docs/rtt.md.
 
-Ctrl-C keeps and shows what was measured.`,
+Ctrl-C keeps and shows what was measured; so does the failure of a machine that had
+begun. Exit status: 0, 1 if a machine failed, 2 for bad usage, 130 after Ctrl-C.`,
 		Example: `  bench rtt experiments/quickstart.yaml
   bench rtt experiments/wan.yaml --protocol tcp --count 200 --interval 50ms
   bench rtt --peers berlin=192.0.2.7:7001,tokyo=198.51.100.9:7001 --count 3600 --interval 1s --self`,
@@ -57,7 +60,7 @@ Ctrl-C keeps and shows what was measured.`,
 			if (len(arguments) == 1) == (len(f.peers) > 0) {
 				return usageError{fmt.Errorf("bench rtt: want either SPEC or --peers")}
 			}
-			if err := f.check(); err != nil {
+			if err := f.check(cmd); err != nil {
 				return usageError{err}
 			}
 			f.options.CommandLine = os.Args
@@ -85,6 +88,7 @@ func (f *rttFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Second, "after which a probe is lost")
 	flags.StringVar(&f.size, "size", "64B", "of a probe, without headers")
 	flags.BoolVar(&f.options.Self, "self", false, "have each host probe itself too")
+	flags.IntVar(&f.point, "point", 1, "which point of a sweep, counted from 1")
 	flags.StringVar(&f.options.Links, "links", engine.LinksAuto, "who shapes the links of engine netns: auto, kernel or userspace")
 	flags.StringVar(&f.options.NodeBinary, "node", "", "the bench-node binary, for labs (default the one beside bench)")
 	flags.StringVar(&f.options.Dir, "out", "", "the run folder to make (default results/runs/NAME-rtt-TIME)")
@@ -92,8 +96,16 @@ func (f *rttFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.quiet, "quiet", false, "show no progress")
 }
 
+// labFlags mean nothing between real machines.
+var labFlags = []string{"set", "seed", "engine", "point", "links", "node"}
+
 // check makes the order of the flags.
-func (f *rttFlags) check() error {
+func (f *rttFlags) check(cmd *cobra.Command) error {
+	for _, name := range labFlags {
+		if len(f.peers) > 0 && cmd.Flags().Changed(name) {
+			return fmt.Errorf("bench rtt: --%s is about labs, which --peers doesn't build: want one of them", name)
+		}
+	}
 	bytes, err := experiment.ParseBytes(f.size)
 	if err != nil {
 		return fmt.Errorf("--size: %w", err)
@@ -101,8 +113,9 @@ func (f *rttFlags) check() error {
 	if !slices.Contains(ping.Protocols, f.protocol) {
 		return fmt.Errorf("--protocol is %q: want %s", f.protocol, strings.Join(ping.Protocols, ", "))
 	}
+	f.options.Point = f.point - 1
 	f.options.Order = control.Measure{
-		Protocol: f.protocol, Count: f.count, IntervalNS: int64(f.interval), TimeoutNS: int64(f.timeout), Bytes: int(min(bytes, ping.MaxBytes+1)),
+		Protocol: f.protocol, Count: f.count, IntervalNS: int64(f.interval), TimeoutNS: int64(f.timeout), Bytes: int(min(bytes, math.MaxInt32)),
 	}
 	return nil
 }
@@ -120,8 +133,10 @@ func (f *rttFlags) measure(cmd *cobra.Command, arguments []string) (*results.Fol
 
 // finish shows what there is of a study.
 func (f *rttFlags) finish(folder *results.Folder, study *roundtrip.Study, stopped error, stdout io.Writer) error {
-	if errors.Is(stopped, harness.ErrPeers) || errors.Is(stopped, harness.ErrNoHosts) || errors.Is(stopped, results.ErrExists) {
-		return usageError{stopped}
+	for _, misuse := range []error{harness.ErrPeers, harness.ErrProbes, harness.ErrNoHosts, results.ErrExists} {
+		if errors.Is(stopped, misuse) {
+			return usageError{stopped}
+		}
 	}
 	if study == nil {
 		return stopped

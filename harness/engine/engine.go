@@ -91,10 +91,14 @@ type Lab interface {
 	// ErrUnsupported if this executor can't do it.
 	SetLink(ctx context.Context, link string, aToB, bToA topologies.Parameters) error
 	// Capture writes the frames of a link, as they enter and leave it in both
-	// directions, to a pcapng file from now on until the lab is closed. It may be called
-	// once a link; ErrUnsupported if this executor can't do it. Report counts what a
-	// capture missed.
+	// directions, to a pcapng file from now on until EndCapture, until the file takes no
+	// more (a pipe that nobody reads) or until the lab is closed. A link has one capture
+	// at a time; ErrUnsupported if this executor can't do it. The file is duplicated;
+	// Report counts what a capture missed.
 	Capture(ctx context.Context, link string, file *os.File) error
+	// EndCapture ends a link's capture, if it has one. Once it returns, the file has
+	// all that was captured.
+	EndCapture(ctx context.Context, link string) error
 	// Report counts what the links have done so far.
 	Report(ctx context.Context) (LinkReport, error)
 	// ClockOffset is how far the host's CLOCK_MONOTONIC is ahead of the
@@ -141,7 +145,8 @@ type Program struct {
 	// Environment has elements "name=value"; Dir is where it begins.
 	Environment []string
 	Dir         string
-	// Stdin, Stdout and Stderr are duplicated; the caller may close them after Run.
+	// Stdin, Stdout and Stderr are duplicated; the caller may close them after Run. Nil
+	// is /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// Terminal is true if Stdin is a terminal that shall control the program.
 	Terminal bool

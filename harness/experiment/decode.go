@@ -3,50 +3,91 @@ package experiment
 import (
 	"encoding"
 	"errors"
+	"fmt"
 	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 )
 
-// field is a key of a mapping that the format knows.
+// field is a key of a mapping that the format knows. Its index leads through
+// embedded structs.
 type field struct {
 	key   string
-	index int
+	index []int
 }
+
+// inlined is the yaml tag of a struct whose keys stand among those of the one that
+// embeds it.
+const inlined = ",inline"
 
 // fieldsOf lists the keys of a struct, as its yaml tags name them.
 func fieldsOf(t reflect.Type) []field {
 	var fields []field
 	for i := range t.NumField() {
-		if key := t.Field(i).Tag.Get("yaml"); key != "-" {
-			fields = append(fields, field{key, i})
+		switch key := t.Field(i).Tag.Get("yaml"); key {
+		case "-", "": // the latter are unexported
+		case inlined:
+			for _, f := range fieldsOf(t.Field(i).Type) {
+				fields = append(fields, field{f.key, append([]int{i}, f.index...)})
+			}
+		default:
+			fields = append(fields, field{key, []int{i}})
 		}
 	}
 	return fields
 }
 
+// shorthand is a mapping that may be written as a scalar too.
+type shorthand interface {
+	// short reads the scalar; the error is a *wantError.
+	short(text string) error
+	// want describes both forms.
+	want() string
+	// incomplete says what is wrong with the keys of the mapping together; empty if
+	// nothing is.
+	incomplete() string
+}
+
+// prepared is a mapping, not there unless it is given, whose keys have defaults.
+type prepared interface{ prepare() }
+
 // The types of the format, each with its keys.
 var (
 	specType = reflect.TypeFor[Spec]()
 	known    = map[reflect.Type][]field{}
-	// fieldPaths are the dotted paths of all fields, in the order of Spec.
+	// fieldPaths are the dotted paths of all fields, in the order of Spec; those of
+	// links, which stand in several places, once.
 	fieldPaths []string
 )
 
 func init() {
 	var visit func(t reflect.Type, path string)
 	visit = func(t reflect.Type, path string) {
+		if known[t] != nil {
+			return
+		}
 		known[t] = fieldsOf(t)
 		for _, f := range known[t] {
 			at := join(path, f.key)
+			if len(f.index) > 1 {
+				continue
+			}
 			fieldPaths = append(fieldPaths, at)
-			if inner := t.Field(f.index).Type; inner.Kind() == reflect.Struct {
+			if inner := elementOf(t.FieldByIndex(f.index).Type); inner.Kind() == reflect.Struct {
 				visit(inner, at)
 			}
 		}
 	}
 	visit(specType, "")
+}
+
+// elementOf is what pointers point to and lists consist of.
+func elementOf(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	return t
 }
 
 func keysOf(t reflect.Type) []string {
@@ -88,11 +129,20 @@ func checkPath(file string, at origin, path string) error {
 				return unknownKey(file, at, parent, key, nil)
 			}
 			t = t.Elem()
+		case reflect.Slice:
+			if _, ok := indexIn(key, maxTokens); !ok {
+				return errorAt(file, at, Error{Path: join(parent, key), Want: "a number from 0 on",
+					Message: fmt.Sprintf("unknown key %s: %s is a list: want a number from 0 on", printable(join(parent, key)), parent)})
+			}
+			t = t.Elem()
 		case reflect.Interface: // inside a protocol's options
 		default:
 			return unknownKey(file, at, parent, key, nil)
 		}
 		parent = join(parent, key)
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
 	}
 	return nil
 }
@@ -100,7 +150,7 @@ func checkPath(file string, at origin, path string) error {
 func fieldType(t reflect.Type, key string) (reflect.Type, bool) {
 	for _, f := range known[t] {
 		if f.key == key {
-			return t.Field(f.index).Type, true
+			return t.FieldByIndex(f.index).Type, true
 		}
 	}
 	return nil, false
@@ -118,8 +168,11 @@ var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 // into decodes a node. An empty mapping key, such as "options:" with all below
 // it commented out, leaves the default.
 func (d decoder) into(n *node, path string, target reflect.Value) error {
-	if text, ok := target.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		return d.scalar(n, path, text)
+	switch special := target.Addr().Interface().(type) {
+	case encoding.TextUnmarshaler:
+		return d.scalar(n, path, special)
+	case shorthand:
+		return d.short(n, path, special, target)
 	}
 	switch target.Kind() {
 	case reflect.Struct:
@@ -131,8 +184,16 @@ func (d decoder) into(n *node, path string, target reflect.Value) error {
 			target.Set(reflect.ValueOf(value))
 		}
 		return nil
+	case reflect.Slice:
+		return d.list(n, path, target)
 	case reflect.Pointer: // nil unless the file has the field
 		value := reflect.New(target.Type().Elem())
+		if _, short := value.Interface().(shorthand); n.kind == kindNull && value.Elem().Kind() == reflect.Struct && !short {
+			return nil
+		}
+		if p, ok := value.Interface().(prepared); ok {
+			p.prepare()
+		}
 		if err := d.into(n, path, value.Elem()); err != nil {
 			return err
 		}
@@ -148,6 +209,17 @@ func (d decoder) into(n *node, path string, target reflect.Value) error {
 			return d.bad(n, path, "a text")
 		}
 		target.SetString(n.text)
+	case reflect.Int, reflect.Uint64, reflect.Float64:
+		return d.number(n, path, target)
+	default:
+		panic("experiment: no way to read a field of type " + target.Type().String())
+	}
+	return nil
+}
+
+// number decodes a bare number.
+func (d decoder) number(n *node, path string, target reflect.Value) error {
+	switch target.Kind() {
 	case reflect.Int:
 		i, err := strconv.ParseInt(n.text, 10, 0)
 		if !isNumber(n) || !wholeNumber.MatchString(n.text) || err != nil {
@@ -166,8 +238,6 @@ func (d decoder) into(n *node, path string, target reflect.Value) error {
 			return d.bad(n, path, "a number")
 		}
 		target.SetFloat(f)
-	default:
-		panic("experiment: no way to read a field of type " + target.Type().String())
 	}
 	return nil
 }
@@ -190,6 +260,50 @@ func (d decoder) scalar(n *node, path string, target encoding.TextUnmarshaler) e
 	return err
 }
 
+// short reads what is a scalar or a mapping.
+func (d decoder) short(n *node, path string, target shorthand, fields reflect.Value) error {
+	switch n.kind {
+	case kindMapping:
+		if err := d.object(n, path, fields); err != nil {
+			return err
+		}
+		if complaint := target.incomplete(); complaint != "" {
+			return errorAt(d.file, n.at, Error{Path: path, Want: target.want(), Message: path + " " + complaint})
+		}
+		return nil
+	case kindScalar:
+		var want *wantError
+		if err := target.short(n.text); errors.As(err, &want) {
+			return d.bad(n, path, want.want)
+		}
+		return nil
+	}
+	return d.bad(n, path, target.want())
+}
+
+// list decodes a list. One text may stand for a list of texts.
+func (d decoder) list(n *node, path string, target reflect.Value) error {
+	texts := target.Type().Elem().Kind() == reflect.String
+	switch {
+	case n.kind == kindNull:
+		return nil
+	case n.kind == kindScalar && texts:
+		n = &node{kind: kindList, at: n.at, items: []*node{n}}
+	case n.kind != kindList && texts:
+		return d.bad(n, path, "a text or a list of texts")
+	case n.kind != kindList:
+		return d.bad(n, path, "a list")
+	}
+	list := reflect.MakeSlice(target.Type(), len(n.items), len(n.items))
+	for i, item := range n.items {
+		if err := d.into(item, join(path, strconv.Itoa(i)), list.Index(i)); err != nil {
+			return err
+		}
+	}
+	target.Set(list)
+	return nil
+}
+
 func (d decoder) object(n *node, path string, target reflect.Value) error {
 	t := target.Type()
 	if n.kind == kindNull {
@@ -204,16 +318,16 @@ func (d decoder) object(n *node, path string, target reflect.Value) error {
 		return d.bad(n, path, want)
 	}
 	for _, e := range n.entries {
-		index := -1
+		var index []int
 		for _, f := range known[t] {
 			if f.key == e.key {
 				index = f.index
 			}
 		}
-		if index < 0 {
+		if index == nil {
 			return unknownKey(d.file, e.at, path, e.key, keysOf(t))
 		}
-		if err := d.into(e.value, join(path, e.key), target.Field(index)); err != nil {
+		if err := d.into(e.value, join(path, e.key), target.FieldByIndex(index)); err != nil {
 			return err
 		}
 	}

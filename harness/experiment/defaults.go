@@ -8,7 +8,6 @@ import (
 	"quorumlab/node/application"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
-	"quorumlab/topologies"
 )
 
 // defaults is the experiment that says nothing but its version.
@@ -25,15 +24,7 @@ func defaults(file string) *Spec {
 			Storage:     control.StorageMemory,
 			Transport:   engine.TransportTCP,
 		},
-		Topology: Topology{
-			Kind: "star",
-			Link: Link{
-				Delay:              Duration(20 * time.Millisecond),
-				JitterDistribution: topologies.JitterNormal,
-				Rate:               1e9,
-				Queue:              10_000_000,
-			},
-		},
+		Topology: defaultTopology(),
 		Workload: Workload{
 			Clients:   1,
 			Target:    "all",

@@ -11,8 +11,14 @@ import (
 	"quorumlab/topologies"
 )
 
-// Port is where every process of a lab listens; each has a host of its own.
-const Port = 7000
+// Port is where the first process of a host listens; further ones listen portStep
+// above each other. The port above Port is that of the host's echo.
+const (
+	Port     = 7000
+	portStep = 10
+	// maxSharing is how many processes a host has ports for.
+	maxSharing = 5000
+)
 
 // RoleClient is the role of the processes that generate load.
 const RoleClient = "client"
@@ -23,17 +29,28 @@ type Placement struct {
 	Host string
 }
 
-// Deployment gives every process a host: h1, h2 and so on in the order of the
-// protocol's roles, the clients last. Processes are named by their role and
-// number, such as replica1, and identified from 1. The spares of a role follow
-// its other processes, numbered on: leader3 is the first spare beside two
-// leaders. The experiment must have been read by Load or Parse.
+// Deployment gives every process a host, as Topology.Placement says, and an address
+// there. Processes are named by their role and number, such as replica1, and
+// identified from 1: in the order of the protocol's roles, the clients last. The
+// spares of a role follow its other processes, numbered on: leader3 is the first spare
+// beside two leaders. The experiment must have been read by Load or Parse.
 func (s *Spec) Deployment() []Placement {
+	_, _, arrangement, err := s.places()
+	if err != nil {
+		panic("experiment: a placement that Load should have refused: " + err.Error())
+	}
+	return s.deploy(arrangement)
+}
+
+func (s *Spec) deploy(a arrangement) []Placement {
 	var placements []Placement
-	for index, member := range s.members() {
-		address := netip.AddrPortFrom(topologies.Address(index), Port)
+	sharing := make([]int, len(a.seats))
+	for i, member := range s.members() {
+		host := a.of[i]
+		address := netip.AddrPortFrom(topologies.Address(host), uint16(Port+portStep*sharing[host]))
+		sharing[host]++
 		placements = append(placements, Placement{
-			Host: fmt.Sprintf("h%d", index+1),
+			Host: a.seats[host].name,
 			Node: control.Node{Member: member, Address: address.String()},
 		})
 	}
@@ -96,12 +113,8 @@ func (s *Spec) Cluster(seed uint64) control.Cluster {
 	return cluster
 }
 
-// Network is the topology with a host for each process.
-func (s *Spec) Network() *topologies.Topology {
-	return topologies.Star(s.hostCount(), s.Topology.Link.parameters())
-}
-
-func (s *Spec) hostCount() int {
+// processes counts them.
+func (s *Spec) processes() int {
 	count := s.Workload.Clients
 	for _, role := range s.protocol().Roles {
 		count += s.System.Roles[plural(role.Name)] + s.System.Spares[plural(role.Name)]
@@ -109,20 +122,8 @@ func (s *Spec) hostCount() int {
 	return count
 }
 
-// parameters is one direction of the link.
-func (l Link) parameters() topologies.Parameters {
-	p := topologies.Parameters{
-		Delay: time.Duration(l.Delay), Loss: float64(l.Loss),
-		RateBPS: int64(l.Rate), QueueFrames: l.Queue,
-	}
-	if l.Jitter > 0 {
-		p.Jitter, p.JitterDistribution = time.Duration(l.Jitter), l.JitterDistribution
-	}
-	return p
-}
-
 // PredictedLatency is the latency that the protocol's message pattern and the
-// topology's propagation delays predict: the mean over the clients of the least
+// topology's mean propagation delays predict: the mean over the clients of the least
 // time that a request takes if processes take none. It is false if the protocol
 // doesn't predict.
 func (s *Spec) PredictedLatency() (time.Duration, bool) {
@@ -134,48 +135,21 @@ func (s *Spec) PredictedLatency() (time.Duration, bool) {
 	if err != nil {
 		panic("experiment: options that Load should have refused: " + err.Error())
 	}
-	placements := s.Deployment()
-	delays := newDelayTable(s.Network(), placements)
+	network, arrangement, err := s.network()
+	if err != nil {
+		panic("experiment: a topology that Load should have refused: " + err.Error())
+	}
+	table := delayTable{newDistances(network), map[consensus.NodeID]int{}}
+	placements := s.deploy(arrangement)
+	for i, placement := range placements {
+		table.node[placement.ID] = arrangement.of[i]
+	}
 	var sum time.Duration
 	for _, client := range placements {
 		if client.Has(RoleClient) {
 			config.Self = client.ID
-			sum += protocol.PredictLatency(config, client.ID, delays.between)
+			sum += protocol.PredictLatency(config, client.ID, table.delay)
 		}
 	}
 	return sum / time.Duration(s.Workload.Clients), true
-}
-
-// delayTable answers what the propagation delay from process to process is. It
-// finds the paths from a host once they are asked for.
-type delayTable struct {
-	network *topologies.Topology
-	graph   *topologies.Graph
-	node    map[consensus.NodeID]int
-	from    map[int][]time.Duration
-}
-
-func newDelayTable(network *topologies.Topology, placements []Placement) *delayTable {
-	graph, err := network.Graph()
-	if err != nil {
-		panic("experiment: a star with a fault: " + err.Error())
-	}
-	t := &delayTable{network: network, graph: graph,
-		node: map[consensus.NodeID]int{}, from: map[int][]time.Duration{}}
-	for _, placement := range placements {
-		t.node[placement.ID], _ = graph.Node(placement.Host)
-	}
-	return t
-}
-
-func (t *delayTable) between(from, to consensus.NodeID) time.Duration {
-	source := t.node[from]
-	delays, ok := t.from[source]
-	if !ok {
-		for _, path := range t.graph.From(source) {
-			delays = append(delays, t.network.Delay(path))
-		}
-		t.from[source] = delays
-	}
-	return delays[t.node[to]]
 }

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,8 +14,8 @@ func (n *node) find(path string) (at entry, exact bool) {
 	for _, key := range strings.Split(path, ".") {
 		next, ok := at.value.entry(key)
 		if !ok && at.value.kind == kindList {
-			index, err := strconv.Atoi(key)
-			if ok = err == nil && index >= 0 && index < len(at.value.items); ok {
+			var index int
+			if index, ok = indexIn(key, len(at.value.items)); ok {
 				item := at.value.items[index]
 				next = entry{key: key, at: item.at, value: item}
 			}
@@ -27,14 +28,23 @@ func (n *node) find(path string) (at entry, exact bool) {
 	return at, true
 }
 
+// indexIn reads the number of one of so many items.
+func indexIn(key string, items int) (int, bool) {
+	index, err := strconv.Atoi(key)
+	return index, err == nil && index >= 0 && index < items && wholeNumber.MatchString(key)
+}
+
 // with makes a copy of the mapping n in which the dotted path has the value;
-// mappings on the way are made where there are none. What stands in the way is
-// returned with its own path instead of a copy.
+// mappings on the way are made where there are none, items of lists must be there.
+// What stands in the way is returned with its own path instead of a copy.
 func (n *node) with(path string, value *node) (changed, obstacle *node, obstaclePath string) {
 	return n.replace("", strings.Split(path, "."), value)
 }
 
 func (n *node) replace(parent string, keys []string, value *node) (changed, obstacle *node, obstaclePath string) {
+	if n.kind == kindList {
+		return n.replaceItem(parent, keys, value)
+	}
 	if n.kind != kindMapping && n.kind != kindNull {
 		return nil, n, parent
 	}
@@ -61,6 +71,32 @@ func (n *node) replace(parent string, keys []string, value *node) (changed, obst
 		copied.entries = append(copied.entries, entry{key: key, at: value.at, value: value})
 	}
 	return copied, nil, ""
+}
+
+// way says what a node that stands in the way of a path would have to be.
+func (n *node) way() string {
+	if n.kind == kindList {
+		return "one with the item of that number, counted from 0"
+	}
+	return "a mapping"
+}
+
+// replaceItem is replace for a list.
+func (n *node) replaceItem(parent string, keys []string, value *node) (changed, obstacle *node, obstaclePath string) {
+	index, ok := indexIn(keys[0], len(n.items))
+	if !ok {
+		return nil, n, parent
+	}
+	if len(keys) > 1 {
+		value, obstacle, obstaclePath = n.items[index].replace(join(parent, keys[0]), keys[1:], value)
+		if obstacle != nil {
+			return nil, obstacle, obstaclePath
+		}
+	}
+	copied := *n
+	copied.items = slices.Clone(n.items)
+	copied.items[index] = value
+	return &copied, nil, ""
 }
 
 // without makes a copy of the mapping that lacks the key.
@@ -93,6 +129,11 @@ func (n *node) blame() origin {
 	best := n.at
 	for _, e := range n.entries {
 		if at := e.value.blame(); at.rank() > best.rank() {
+			best = at
+		}
+	}
+	for _, item := range n.items {
+		if at := item.blame(); at.rank() > best.rank() {
 			best = at
 		}
 	}

@@ -7,8 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"quorumlab/node/consensus"
 )
+
+// ignoreInputs compares what specs say, not the files that they have read.
+var ignoreInputs = cmpopts.IgnoreUnexported(Spec{})
+
+func pointer[T any](value T) *T { return &value }
 
 // The tests know three protocols: one with the shape of Multi-Paxos, one with
 // options of its own, and one that files of Coracle may name.

@@ -36,6 +36,8 @@ type Source struct {
 	// File is the path as given, Data the file's bytes.
 	File string
 	Data []byte
+	// Inputs are the files that the experiment names, in the order of their paths.
+	Inputs []Input
 	// Overrides are those applied, as on the command line: "--set a.b=c".
 	Overrides []string
 	// Spec has the defaults filled in and the sweep listed, but not applied.
@@ -105,7 +107,7 @@ func cause(err error) string {
 // Parse reads an experiment, or a file of Coracle, from memory; name is what
 // errors call the file, and its base is the experiment's name by default.
 func Parse(name string, data []byte, overrides Overrides) (*Source, error) {
-	l := &loader{file: name, overrides: overrides}
+	l := &loader{file: name, overrides: overrides, inputs: newInputs(name), goodTopologies: map[string]bool{}}
 	source, err := l.load(data)
 	if err != nil && l.coracle != nil {
 		err = l.coracle.rename(err)
@@ -138,7 +140,39 @@ func (l *loader) load(data []byte) (*Source, error) {
 	if source.Points, err = l.points(axes, sweep.at, source.Spec.Repeat); err != nil {
 		return nil, err
 	}
+	if err := l.checkSections(source); err != nil {
+		return nil, err
+	}
+	source.Inputs = l.inputs.all()
 	return source, nil
+}
+
+// checkSections refuses sections that would be in vain: those of a kind of topology that
+// no point has, unless the command line chose another. Those that have a default are
+// left alone.
+func (l *loader) checkSections(source *Source) error {
+	kinds := map[string]bool{}
+	for _, point := range source.Points {
+		kinds[point.Spec.Topology.Kind] = true
+	}
+	kind, exact := l.root.find("topology.kind")
+	if exact && kind.value.at.flag != "" {
+		return nil
+	}
+	topology := source.Spec.Topology
+	given := map[string]bool{
+		KindWAN:    !reflect.ValueOf(topology.WAN).IsZero(),
+		KindCustom: !reflect.ValueOf(topology.Custom).IsZero(),
+		KindFile:   topology.File != "",
+	}
+	for _, section := range []string{KindWAN, KindCustom, KindFile} {
+		path := join("topology", section)
+		if e, exact := l.root.find(path); exact && given[section] && !kinds[section] {
+			return errorAt(l.file, e.at, Error{Path: path, Want: "topology.kind: " + section,
+				Message: fmt.Sprintf("%s is given, and topology.kind is %s: want topology.kind: %s", path, source.Spec.Topology.Kind, section)})
+		}
+	}
+	return nil
 }
 
 // loader reads one experiment.
@@ -151,6 +185,10 @@ type loader struct {
 	root *node
 	// coracle is what the experiment was made from, if it was.
 	coracle *coracle
+	// inputs are the files that it names.
+	inputs *inputs
+	// goodTopologies are those of points that have been checked.
+	goodTopologies map[string]bool
 }
 
 // tree parses the file and applies the overrides.
@@ -265,7 +303,7 @@ func (l *loader) put(root *node, path, flag string, value *node) (*node, error) 
 	changed, obstacle, obstaclePath := root.with(path, value)
 	if obstacle != nil {
 		return nil, errorAt(l.file, obstacle.at, Error{Path: obstaclePath, Value: obstacle.describe(),
-			Want: "a mapping, for " + flag})
+			Want: obstacle.way() + ", for " + flag})
 	}
 	return changed, nil
 }
@@ -290,6 +328,7 @@ func (l *loader) refuseSwept(root *node, path string, at origin) error {
 // decode makes a Spec of nodes, the defaults filled in.
 func (l *loader) decode(root *node) (*Spec, error) {
 	spec := defaults(l.file)
+	spec.inputs = l.inputs
 	if err := (decoder{l.file}).into(root, "", specValue(spec)); err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func (s *Source) EstimateOn(auto string) Estimate {
 		requests += sent
 		if spec.Engine == EngineSim || spec.Engine == EngineAuto && auto == EngineSim {
 			virtual += float64(load)
-			nanoseconds += (sent + quietRate*load.Seconds()) * float64(spec.hostCount()) * float64(simulatedStep)
+			nanoseconds += (sent + quietRate*load.Seconds()) * float64(spec.processes()) * float64(simulatedStep)
 		} else {
 			nanoseconds += float64(load + setupTime)
 		}

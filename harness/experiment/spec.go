@@ -22,11 +22,16 @@ type Spec struct {
 	Workload Workload `yaml:"workload" json:"workload"`
 	Phases   Phases   `yaml:"phases" json:"phases"`
 	Stop     Stop     `yaml:"stop" json:"stop"`
+	// Capture are the links whose frames labs write down, by name or pattern.
+	Capture []string `yaml:"capture" json:"capture,omitempty"`
 	// Simulation is for the engine sim only; others run in real time.
 	Simulation Simulation `yaml:"simulation" json:"simulation"`
 	// Sweep maps dotted paths to the values that they take in turn: the grid
 	// of all combinations, the last key varying fastest.
 	Sweep []Axis `yaml:"-" json:"sweep,omitempty"`
+
+	// inputs are the files that the topology names.
+	inputs *inputs
 }
 
 // Axis is one swept field.
@@ -53,24 +58,6 @@ type System struct {
 	// Transport is engine.TransportTCP or, for the engine sim,
 	// engine.TransportDatagram.
 	Transport string `yaml:"transport" json:"transport"`
-}
-
-// Topology is the network to emulate.
-type Topology struct {
-	// Kind is "star".
-	Kind string `yaml:"kind" json:"kind"`
-	Link Link   `yaml:"link" json:"link"`
-}
-
-// Link is what every link is like, in each direction.
-type Link struct {
-	Delay              Duration    `yaml:"delay" json:"delay"`
-	Jitter             Duration    `yaml:"jitter" json:"jitter"`
-	JitterDistribution string      `yaml:"jitter_distribution" json:"jitter_distribution"`
-	Loss               Probability `yaml:"loss" json:"loss"`
-	Rate               BitRate     `yaml:"rate" json:"rate"`
-	// Queue is in frames; 0 means unbounded.
-	Queue int `yaml:"queue" json:"queue"`
 }
 
 // Workload is what the clients do.

@@ -205,7 +205,7 @@ func (l *loader) combine(axes []axis, index int) (*node, Params, error) {
 		changed, obstacle, path := root.with(a.path, &value)
 		if obstacle != nil {
 			return nil, nil, errorAt(l.file, obstacle.at, Error{Path: path, Value: obstacle.describe(),
-				Want: "a mapping, for the sweep of " + a.path})
+				Want: obstacle.way() + ", for the sweep of " + a.path})
 		}
 		root = changed
 	}

@@ -97,7 +97,8 @@ func (c checker) roleNames(protocol *consensus.Protocol, at string, counts map[s
 	return nil
 }
 
-// hosts checks that the lab isn't larger than addresses and engine allow.
+// hosts checks that there aren't more processes than anything can run and, where each
+// has a host of its own, than the engine has hosts.
 func (c checker) hosts() error {
 	if clients := c.spec.Workload.Clients; clients < 1 {
 		return c.bad(clients, "at least 1 client", "workload.clients")
@@ -116,7 +117,8 @@ func (c checker) hosts() error {
 		return strings.Compare(a, b)
 	})
 	limit, who := maxHosts, "any engine"
-	if c.overrides.Limits != nil {
+	placement := c.spec.Topology.Placement
+	if c.overrides.Limits != nil && placement.By != PlaceTogether && len(placement.At) == 0 {
 		if most, known := c.overrides.Limits(c.spec.Engine); known && most < limit {
 			limit, who = most, "engine "+c.spec.Engine
 		}

@@ -1,6 +1,8 @@
 package experiment
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -24,23 +26,15 @@ const (
 // Bounds of fields; wide enough for any experiment, narrow enough that sums and
 // products of them don't overflow.
 const (
-	maxHosts = 1<<17 - 2 // addresses in the labs' range
-	maxRate  = 1e7
-	// starRoundTripLinks is how many links a round trip between two hosts of a
-	// star crosses.
-	starRoundTripLinks = 4
-	minBitRate         = 1000
-	maxBitRate         = 1e12
-	maxQueue           = 1_000_000_000
-	maxKeys            = 1_000_000_000
-	maxValueSize       = 1 << 20
-	maxDelay           = time.Hour
-	maxPhase           = 24 * time.Hour
-	maxStopRequests    = 1_000_000_000_000
-	maxCost            = time.Minute
-	maxCostPerByte     = time.Millisecond
-	shareTolerance     = 1e-9
-	forbiddenInNames   = `/\`
+	maxRate          = 1e7
+	maxKeys          = 1_000_000_000
+	maxValueSize     = 1 << 20
+	maxPhase         = 24 * time.Hour
+	maxStopRequests  = 1_000_000_000_000
+	maxCost          = time.Minute
+	maxCostPerByte   = time.Millisecond
+	shareTolerance   = 1e-9
+	forbiddenInNames = `/\`
 )
 
 // checker judges a decoded experiment. The nodes that it was decoded from tell
@@ -50,10 +44,12 @@ type checker struct {
 	overrides *Overrides
 	root      *node
 	spec      *Spec
+	// goodTopologies are those that have been found good, as JSON.
+	goodTopologies map[string]bool
 }
 
 func (l *loader) check(root *node, spec *Spec) checker {
-	return checker{l.file, &l.overrides, root, spec}
+	return checker{l.file, &l.overrides, root, spec, l.goodTopologies}
 }
 
 // blamed chooses, among fields that are wrong together, the one to point at: one
@@ -149,7 +145,6 @@ func (c checker) engine() error {
 
 // later are values that the format will have, but this version doesn't.
 var later = map[string][]string{
-	"topology.kind":   {"linear", "tree", "graph"},
 	"workload.target": {"leader", "nearest", "one"},
 	"workload.loop":   {"closed"},
 }
@@ -168,36 +163,61 @@ func (c checker) oneOf(path, value string, allowed ...string) error {
 	}
 }
 
-func (c checker) topology() error {
-	if err := c.oneOf("topology.kind", c.spec.Topology.Kind, "star"); err != nil {
-		return err
+// blame says where in the file the cause of an error about the topology stands.
+func (c checker) blame(err error) error {
+	var known *problem
+	if errors.As(err, &known) {
+		return c.problem(known)
 	}
-	link := c.spec.Topology.Link
-	for _, d := range []struct {
-		path  string
-		value Duration
-	}{{"topology.link.delay", link.Delay}, {"topology.link.jitter", link.Jitter}} {
-		switch {
-		case d.value < 0:
-			return c.bad(d.value, "a duration of at least 0, such as 20ms", d.path)
-		case d.value > Duration(maxDelay):
-			return c.bad(d.value, "a duration of at most 1h, such as 20ms", d.path)
+	return errorAt(c.file, c.at("topology.kind", "topology"), Error{Path: "topology", Message: "topology: " + plainly(err), Err: err})
+}
+
+// topology makes the network and checks it, once for all points that have the same.
+func (c checker) topology() error {
+	s := c.spec
+	key, err := json.Marshal([]any{s.Topology, s.Capture, s.Engine, s.System.Protocol, s.System.Roles, s.System.Spares, s.Workload.Clients})
+	if err != nil {
+		return fmt.Errorf("encode the topology: %w", err)
+	}
+	if c.goodTopologies[string(key)] {
+		return nil
+	}
+	network, placed, err := s.network()
+	if err != nil {
+		return c.blame(err)
+	}
+	if err := network.Check(); err != nil {
+		return c.blame((&wiring{spec: s}).nonsense(err))
+	}
+	for _, check := range []func(*topologies.Topology, arrangement) error{c.checkHosts, c.checkSharing, c.checkRoundTrips, c.checkCapture} {
+		if err := check(network, placed); err != nil {
+			return err
 		}
 	}
-	if err := c.oneOf("topology.link.jitter_distribution", link.JitterDistribution,
-		topologies.JitterNormal, topologies.JitterUniform); err != nil {
-		return err
+	c.goodTopologies[string(key)] = true
+	return nil
+}
+
+// checkHosts checks that the network isn't larger than the engine allows.
+func (c checker) checkHosts(network *topologies.Topology, _ arrangement) error {
+	limit, known := 0, false
+	if c.overrides.Limits != nil {
+		limit, known = c.overrides.Limits(c.spec.Engine)
 	}
-	switch {
-	case link.Loss < 0 || link.Loss > 1:
-		return c.bad(link.Loss, wantProbability, "topology.link.loss")
-	case link.Rate != 0 && (link.Rate < minBitRate || link.Rate > maxBitRate):
-		return c.bad(link.Rate, "from 1kbit to 1tbit, such as 1gbit, or unlimited", "topology.link.rate")
-	case link.Queue < 0 || link.Queue > maxQueue:
-		return c.bad(link.Queue, fmt.Sprintf("from 0 (unbounded) to %d frames", maxQueue), "topology.link.queue")
-	case starRoundTripLinks*link.Delay >= Duration(control.MaxRoundTrip):
-		return c.bad(link.Delay, fmt.Sprintf("below %v: a round trip crosses %d links, and TCP gives up after %v",
-			control.MaxRoundTrip/starRoundTripLinks, starRoundTripLinks, control.MaxRoundTrip), "topology.link.delay")
+	if hosts := len(network.Hosts); known && hosts > limit {
+		return c.say(fmt.Sprintf("the topology has %d hosts", hosts), fmt.Sprintf("at most %d for engine %s", limit, c.spec.Engine),
+			"topology.custom.hosts", "topology.file", "topology.placement", "topology.kind", "topology")
+	}
+	return nil
+}
+
+// checkSharing checks that there are ports for the processes of each host.
+func (c checker) checkSharing(network *topologies.Topology, a arrangement) error {
+	sharing := make([]int, len(a.seats))
+	for _, host := range a.of {
+		if sharing[host]++; sharing[host] > maxSharing {
+			return c.say(fmt.Sprintf("topology.placement puts more than %d processes on %s", maxSharing, network.Hosts[host].Name), "more hosts", "topology.placement.at", "topology.placement")
+		}
 	}
 	return nil
 }

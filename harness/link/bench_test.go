@@ -4,6 +4,7 @@ package link
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -47,30 +48,33 @@ func BenchmarkHeap(b *testing.B) {
 	}
 }
 
-// BenchmarkRoundTrip compares the error of round trips over four emulated hops of 20
-// ms with the bare round trip over a kernel bridge, at 100 messages a second. Run
-// it with -benchtime 500x; percentiles of fewer mean little.
+// BenchmarkRoundTrip is the error of round trips over four emulated hops, beside the
+// bare round trip over a kernel bridge, at 100 and at 5,000 messages a second. Run it
+// with -benchtime 2000x or more; percentiles of fewer mean little.
 func BenchmarkRoundTrip(b *testing.B) {
-	b.Run("bridge", func(b *testing.B) {
-		l := newLab(b, topologies.Star(2, topologies.Parameters{}))
-		l.buildKernel(KernelFeatures{Bridge: true})
-		l.measure(b, 0)
-	})
-	b.Run("emulator", func(b *testing.B) {
-		l := newLab(b, topologies.Star(2, topologies.Parameters{Delay: 20 * time.Millisecond}))
-		remote := l.emulate(EmulatorConfig{})
-		l.measure(b, 80*time.Millisecond)
-		r := report(b, remote)
-		b.Logf("lateness %+v", r.Lateness)
-		if r.EmulatorDrops != 0 {
-			b.Errorf("the emulator dropped frames: %+v", r)
+	for _, rate := range []int{100, 5000} {
+		interval := time.Second / time.Duration(rate)
+		b.Run(fmt.Sprintf("bridge/rate=%d", rate), func(b *testing.B) {
+			l := newLab(b, topologies.Star(2, topologies.Parameters{}))
+			l.buildKernel(KernelFeatures{Bridge: true})
+			l.measure(b, 0, interval)
+		})
+		for _, delay := range []time.Duration{0, 250 * time.Microsecond, time.Millisecond, 20 * time.Millisecond} {
+			b.Run(fmt.Sprintf("emulator/rate=%d/delay=%v", rate, delay), func(b *testing.B) {
+				l := newLab(b, topologies.Star(2, topologies.Parameters{Delay: delay}))
+				remote := l.emulate(EmulatorConfig{})
+				l.measure(b, 4*delay, interval)
+				if r := report(b, remote); r.EmulatorDrops != 0 {
+					b.Errorf("the emulator dropped frames: %+v", r)
+				}
+			})
 		}
-	})
+	}
 }
 
-// measure sends b.N datagrams, 10 ms apart, and reports by how much their echoes
+// measure sends b.N datagrams, an interval apart, and reports by how much their echoes
 // were later than declared.
-func (l *lab) measure(b *testing.B, declared time.Duration) {
+func (l *lab) measure(b *testing.B, declared, interval time.Duration) {
 	b.Helper()
 	go echo(l.listenUDP(1))
 	client := l.listenUDP(0)
@@ -94,7 +98,7 @@ func (l *lab) measure(b *testing.B, declared time.Duration) {
 	b.ResetTimer()
 	message := make([]byte, 64)
 	for i := range b.N {
-		time.Sleep(time.Until(base.Add(time.Duration(i) * 10 * time.Millisecond)))
+		time.Sleep(time.Until(base.Add(time.Duration(i) * interval)))
 		binary.NativeEndian.PutUint64(message, uint64(time.Since(base)))
 		if _, err := client.WriteToUDPAddrPort(message, l.address(1)); err != nil {
 			b.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -23,8 +24,7 @@ type fabric struct {
 	byAddress   map[uint32]int32
 	// models has two entries a link, A to B first.
 	models []*Model
-	// paths holds, for source*len(ports)+destination, the directions to
-	// traverse; nil if there is no way.
+	// paths is what findPaths found.
 	paths [][]uint32
 }
 
@@ -35,8 +35,9 @@ type fabricPort struct {
 	arrivedNS int64
 }
 
-// newFabric checks a configuration and resolves its interfaces by resolve.
-func newFabric(config EmulatorConfig, resolve func(interfaceName string) (index int, err error)) (*fabric, error) {
+// newFabric checks a configuration and resolves its interfaces by resolve. The network
+// starts at startNS.
+func newFabric(config EmulatorConfig, startNS int64, resolve func(interfaceName string) (index int, err error)) (*fabric, error) {
 	if config.Topology == nil {
 		return nil, fmt.Errorf("link emulator: the configuration has no topology")
 	}
@@ -49,13 +50,15 @@ func newFabric(config EmulatorConfig, resolve func(interfaceName string) (index 
 			if err := p.Check(); err != nil {
 				return nil, fmt.Errorf("link emulator: link %s: %w", link.Name, err)
 			}
-			f.models = append(f.models, NewModel(p, DirectionSeed(config.Seed, i, direction == 1), 0))
+			f.models = append(f.models, NewModel(p, DirectionSeed(config.Seed, i, direction == 1), startNS))
 		}
 	}
 	if err := f.addPorts(config.Ports, resolve); err != nil {
 		return nil, err
 	}
-	return f, f.addPaths()
+	var err error
+	f.paths, err = findPaths(f.topology)
+	return f, err
 }
 
 func (f *fabric) addPorts(ports []Port, resolve func(string) (int, error)) error {
@@ -99,23 +102,47 @@ func (f *fabric) addPorts(ports []Port, resolve func(string) (int, error)) error
 	return nil
 }
 
-func (f *fabric) addPaths() error {
-	graph, err := f.topology.Graph()
+// findPaths finds, for source * hosts + destination, the directions to traverse; none
+// if there is no way. A way that is barred only by links that are down is taken as if they
+// were up: the first of these drops the frames, and they are counted there.
+func findPaths(t *topologies.Topology) ([][]uint32, error) {
+	graph, err := t.Graph()
 	if err != nil {
-		return fmt.Errorf("link emulator: %w", err)
+		return nil, fmt.Errorf("link emulator: %w", err)
 	}
-	hosts := len(f.ports)
-	f.paths = make([][]uint32, hosts*hosts)
+	raised, err := allUp(t).Graph()
+	if err != nil {
+		return nil, fmt.Errorf("link emulator: %w", err)
+	}
+	hosts := len(t.Hosts)
+	paths := make([][]uint32, hosts*hosts)
 	for source := range hosts {
+		var barred [][]topologies.Hop
 		for destination, path := range graph.From(source)[:hosts] {
+			if path == nil && source != destination {
+				if barred == nil {
+					barred = raised.From(source)
+				}
+				path = barred[destination]
+			}
 			directions := make([]uint32, 0, len(path))
 			for _, hop := range path {
 				directions = append(directions, directionIndex(hop))
 			}
-			f.paths[source*hosts+destination] = directions
+			paths[source*hosts+destination] = directions
 		}
 	}
-	return nil
+	return paths, nil
+}
+
+// allUp is the topology with no link down.
+func allUp(t *topologies.Topology) *topologies.Topology {
+	raised := *t
+	raised.Links = slices.Clone(t.Links)
+	for i := range raised.Links {
+		raised.Links[i].AToB.Down, raised.Links[i].BToA.Down = false, false
+	}
+	return &raised
 }
 
 // directionIndex numbers directions as LinkReport.Directions does.

@@ -57,7 +57,7 @@ func TestConfigurationsAreChecked(t *testing.T) {
 	} {
 		config := starConfig()
 		c.spoil(&config)
-		_, err := newFabric(config, resolveAny)
+		_, err := newFabric(config, 0, resolveAny)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}
@@ -114,12 +114,27 @@ func TestEventsComeInOrderOfTimeThenOfArrival(t *testing.T) {
 
 func FuzzCommand(f *testing.F) {
 	f.Add([]byte(`{"command":"report"}`))
+	f.Add([]byte(`{"command":"set","link":"h1-s1","a_to_b":{"delay_ns":1,"loss":0.1},"b_to_a":{}}`))
+	f.Add([]byte(`{"command":"set","link":"h1-s1","a_to_b":{"delay_ns":-1},"b_to_a":{}}`))
+	f.Add([]byte(`{"command":"set","link":"h1-s1","a_to_b":{}}`))
+	f.Add([]byte(`{"command":"capture","link":"h1-s1","path":"/x"}`))
+	f.Add([]byte(`{"command":"capture","link":"h1-s1"}`))
+	f.Add([]byte(`{"command":"end_capture","link":"h1-s1"}`))
 	f.Add([]byte(`{"command":1}`))
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var command EmulatorCommand
-		known := json.Unmarshal(line, &command) == nil && command.Command == CommandReport
-		if err := parseCommand(line); (err == nil) != known {
+		known := json.Unmarshal(line, &command) == nil
+		switch command.Command {
+		case CommandReport, CommandEndCapture:
+		case CommandSet:
+			known = known && command.AToB != nil && command.BToA != nil && command.AToB.Check() == nil && command.BToA.Check() == nil
+		case CommandCapture:
+			known = known && command.Path != ""
+		default:
+			known = false
+		}
+		if _, err := parseCommand(line); (err == nil) != known {
 			t.Errorf("%q: %v", line, err)
 		}
 	})
@@ -137,7 +152,7 @@ func FuzzConfig(f *testing.F) {
 		if json.Unmarshal(encoded, &config) != nil {
 			t.Skip()
 		}
-		fabric, err := newFabric(config, resolveAny)
+		fabric, err := newFabric(config, 0, resolveAny)
 		if err == nil && (len(fabric.ports) != len(config.Topology.Hosts) || len(fabric.models) != 2*len(config.Topology.Links)) {
 			t.Errorf("an accepted configuration has %d ports and %d models", len(fabric.ports), len(fabric.models))
 		}
@@ -163,11 +178,11 @@ func FuzzFrame(f *testing.F) {
 		}
 		config := starConfig()
 		config.Topology = topologies.Star(2, topologies.Parameters{Loss: 0.5, RateBPS: 1e9})
-		fabric, err := newFabric(config, resolveAny)
+		fabric, err := newFabric(config, 0, resolveAny)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := &emulator{fabric: fabric, pool: framePool{budgetBytes: 1 << 20}, counters: counters{directions: make([]directionCounters, 4)}}
+		e := &emulator{fabric: fabric, pool: framePool{budgetBytes: 1 << 20}, counters: counters{directions: make([]directionCounters, 4)}, taps: make([]*capture, 4)}
 		e.socket = &socket{}
 		e.socket.receiving[0].frame, e.socket.receiving[0].large = e.pool.get(), e.pool.getLarge()
 		n := copy(e.socket.receiving[0].frame.small, bytes)
@@ -196,7 +211,7 @@ func FuzzFrame(f *testing.F) {
 // forwardToEnd takes the first event all the way, without sending.
 func (e *emulator) forwardToEnd() {
 	next := e.events.pop()
-	if len(next.frame.path) > 0 {
+	if int(next.frame.hop) < len(next.frame.way) {
 		e.advance(next.frame, next.timeNS)
 		return
 	}

@@ -14,7 +14,8 @@ var latenessBoundsNS = [...]int64{50e3, 100e3, 250e3, 500e3, 1e6, 2e6, 5e6, 10e6
 
 // directionCounters are one direction's.
 type directionCounters struct {
-	frames, bytes, lossDrops, queueDrops uint64
+	frames, bytes, lossDrops, queueDrops, downDrops uint64
+	duplicates, corrupted, reordered                uint64
 }
 
 // counters are what an emulator has done.
@@ -30,16 +31,30 @@ type counters struct {
 }
 
 // transmitted counts a frame of one direction.
-func (c *counters) transmitted(direction uint32, bytes int, verdict Verdict) {
-	d := &c.directions[direction]
-	switch verdict {
+func (d *directionCounters) transmitted(bytes int, fate *Fate) {
+	switch fate.Verdict {
 	case Delivered:
 		d.frames++
 		d.bytes += uint64(bytes)
+		if fate.Count > 1 {
+			d.frames++
+			d.bytes += uint64(bytes)
+			d.duplicates++
+		}
+		for _, arrival := range fate.Arrivals[:fate.Count] {
+			if arrival.Corrupted {
+				d.corrupted++
+			}
+			if arrival.Reordered {
+				d.reordered++
+			}
+		}
 	case LostByLoss:
 		d.lossDrops++
 	case LostByQueue:
 		d.queueDrops++
+	case LostByDown:
+		d.downDrops++
 	}
 }
 
@@ -88,7 +103,8 @@ func (c *counters) report(t *topologies.Topology) EmulatorReport {
 	for i, d := range c.directions {
 		named := &r.Directions[i]
 		named.Frames, named.Bytes = d.frames, d.bytes
-		named.LossDrops, named.QueueDrops = d.lossDrops, d.queueDrops
+		named.LossDrops, named.QueueDrops, named.DownDrops = d.lossDrops, d.queueDrops, d.downDrops
+		named.Duplicates, named.Corrupted, named.Reordered = d.duplicates, d.corrupted, d.reordered
 	}
 	for i, frames := range c.lateness {
 		bucket := engine.LatenessBucket{Frames: frames}

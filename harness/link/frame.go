@@ -28,12 +28,24 @@ type frame struct {
 	large []byte // nil unless needed
 	// bytes counts the Ethernet frame, without virtio header.
 	bytes int
-	// path holds the directions still to be traversed.
-	path []uint32
+	// way holds the directions of the whole path, hop the next one to be traversed.
+	way []uint32
+	hop int32
+	// folded counts the directions before hop that were passed ahead of their times,
+	// since all they do is delay. The frame is at the first one's near end at nodeNS.
+	folded int32
+	nodeNS int64
 	// to is the port that the frame leaves by.
 	to       int32
 	segments bool
-	next     *frame // in the pool
+	// corrupted is true once a bit was flipped.
+	corrupted bool
+	// capture, if there is one, is told when the frame arrives at the next node,
+	// coming from the near end that is B if reverse is true, and of what kind it is.
+	capture *capture
+	reverse bool
+	remark  remark
+	next    *frame // in the pool
 }
 
 // frameTarget reads where an Ethernet frame wants to go: the IPv4 destination
@@ -94,12 +106,43 @@ func (p *framePool) getLarge() []byte {
 	return make([]byte, largeBytes)
 }
 
+// clone returns a copy of a frame with buffers of its own, or nil if the budget is used
+// up.
+func (p *framePool) clone(f *frame) *frame {
+	copied := p.get()
+	if copied == nil {
+		return nil
+	}
+	small, next := copied.small, copied.next
+	if f.large != nil {
+		if copied.large = p.getLarge(); copied.large == nil {
+			p.put(copied)
+			return nil
+		}
+		copy(copied.large, f.large[:f.bytes+virtioBytes-smallBytes])
+	}
+	large := copied.large
+	*copied = *f
+	copied.small, copied.large, copied.next = small, large, next
+	copy(small, f.small[:min(virtioBytes+f.bytes, smallBytes)])
+	return copied
+}
+
+// part is a piece of the Ethernet frame, which ends early where small does.
+func (f *frame) part(from, until int) []byte {
+	from, until = from+virtioBytes, until+virtioBytes
+	if from < smallBytes {
+		return f.small[from:min(until, smallBytes)]
+	}
+	return f.large[from-smallBytes : until-smallBytes]
+}
+
 // put takes a frame and its buffers back.
 func (p *framePool) put(f *frame) {
 	if f.large != nil {
 		p.freeLarge = append(p.freeLarge, f.large)
 		f.large = nil
 	}
-	f.path, f.segments = nil, false
+	f.way, f.hop, f.folded, f.segments, f.corrupted, f.capture = nil, 0, 0, false, false, nil
 	f.next, p.free = p.free, f
 }

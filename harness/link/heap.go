@@ -2,6 +2,11 @@
 
 package link
 
+import (
+	"cmp"
+	"slices"
+)
+
 // event is a frame that reaches the next node of its path at timeNS.
 type event struct {
 	timeNS int64
@@ -75,4 +80,12 @@ func (h *eventHeap) pop() event {
 	}
 	h.events[at] = moved
 	return first
+}
+
+// repair restores the order after times were changed.
+func (h *eventHeap) repair() {
+	// What is sorted is a heap.
+	slices.SortFunc(h.events, func(a, b event) int {
+		return cmp.Or(cmp.Compare(a.timeNS, b.timeNS), cmp.Compare(a.sequence, b.sequence))
+	})
 }

@@ -39,15 +39,30 @@ func ProbeKernel(ctx context.Context) (features KernelFeatures, err error) {
 	if err := ctx.Err(); err != nil {
 		return features, fmt.Errorf("probing the kernel: %w", err)
 	}
-	netem := netemQdisc(veth.Index, netemOptions{limit: 1})
-	features.Netem, err = exists(netlink.QdiscAdd(netem))
-	if features.Netem && err == nil {
-		err = netlink.QdiscDel(netem)
-	}
-	if err != nil {
-		return features, fmt.Errorf("probing the kernel: adding and removing netem: %w", err)
+	if features.Netem, err = probeNetem(veth.Index); err != nil {
+		return features, fmt.Errorf("probing the kernel: %w", err)
 	}
 	return features, nil
+}
+
+// probeNetem tries all that we use of netem at a device, which then keeps it.
+func probeNetem(device int) (bool, error) {
+	qdiscs, err := openQdiscSocket()
+	if err != nil {
+		return false, err
+	}
+	defer qdiscs.close()
+	// One nanosecond is beyond kernels before 4.15, which ignore the attributes of 64
+	// bits and let jitter break a rate's order.
+	want := netemOptions{
+		delayNS: 1, spreadNS: 1, table: []int16{0}, duplicate: 1, reorder: 1, gap: 1,
+		states: &netemStates{1, 2, 3, 4}, bytesPerSecond: orderedRate, limit: 1,
+	}
+	if there, err := exists(qdiscs.setNetem(device, want, false)); !there || err != nil {
+		return false, err
+	}
+	got, err := qdiscs.netems()
+	return err == nil && want.differences(got[device]) == "", err
 }
 
 // exists tells a missing part of the kernel from a failure.

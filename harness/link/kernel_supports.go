@@ -3,8 +3,6 @@ package link
 import (
 	"errors"
 	"fmt"
-	"math"
-	"time"
 
 	"quorumlab/topologies"
 )
@@ -23,25 +21,13 @@ type KernelFeatures struct {
 	Netem  bool `json:"netem"`
 }
 
-// Limits of what the kernel executor takes on.
-const (
-	// maxNetemDelay is netem's 32-bit count of 64 ns ticks.
-	maxNetemDelay = 270 * time.Second
-	// maxNetemLossError is the greatest relative error of a loss that netem's
-	// 32-bit probability may have.
-	maxNetemLossError = 0.001
-)
-
 // KernelSupports tells whether a kernel with these features can execute the
 // topology exactly as the model says: nil, or an ErrKernelCannot. It takes any
-// topology without a circle. Netem's jitter reorders frames, so jitter is refused;
-// without netem only links that do nothing remain.
+// topology without a circle; docs/links.md lists the parameters that it refuses.
+// Without netem only links that do nothing remain.
 func KernelSupports(t *topologies.Topology, features KernelFeatures) error {
 	if !features.Bridge {
 		return fmt.Errorf("%w: it has no bridge", ErrKernelCannot)
-	}
-	if err := checkTree(t); err != nil {
-		return err
 	}
 	for _, link := range t.Links {
 		for _, p := range []topologies.Parameters{link.AToB, link.BToA} {
@@ -53,7 +39,7 @@ func KernelSupports(t *topologies.Topology, features KernelFeatures) error {
 			}
 		}
 	}
-	return nil
+	return checkTree(t)
 }
 
 // checkTree refuses topologies where frames could go more than one way: bridges
@@ -88,35 +74,50 @@ func checkTree(t *topologies.Topology) error {
 	return nil
 }
 
-// kernelRefuses names the parameter that the kernel can't express, if any.
+// kernelRefuses names the parameter that the kernel can't express, if any. The
+// parameters have passed their Check.
 func kernelRefuses(p topologies.Parameters, features KernelFeatures) string {
 	switch {
-	case p.Jitter > 0:
-		return fmt.Sprintf("jitter %v: netem would let frames overtake each other", p.Jitter)
-	case p.Delay > 0 && !features.Netem:
-		return fmt.Sprintf("delay %v needs netem, which this kernel lacks", p.Delay)
-	case p.Loss > 0 && !features.Netem:
-		return fmt.Sprintf("loss %v needs netem, which this kernel lacks", p.Loss)
-	case p.Delay > maxNetemDelay:
-		return fmt.Sprintf("delay %v is above netem's greatest, %v", p.Delay, maxNetemDelay)
-	case p.Delay%time.Microsecond != 0:
-		return fmt.Sprintf("delay %v is not in whole microseconds", p.Delay)
-	case p.Loss > 0 && netemLossError(p.Loss) > maxNetemLossError:
-		return fmt.Sprintf("loss %v is too small for netem's 32-bit probability", p.Loss)
+	case p.Down:
+		return "down: its frames would have to take other paths, and the bridges' tables are fixed"
+	case p.Trace != nil:
+		return "trace: netem can't follow one"
+	case p.Corrupt > 0:
+		return fmt.Sprintf("corrupt %v: netem flips bits of the Ethernet header too, and such a frame is lost without the receiver's checksum, or passes", p.Corrupt)
+	case p.ReorderCorrelation > 0:
+		return fmt.Sprintf("reorder_correlation %v: netem averages its random numbers, which isn't the two states of the model", p.ReorderCorrelation)
+	case p.RateBPS > 0 && p.QueueBytes > 0:
+		return fmt.Sprintf("queue_bytes %d: netem counts frames only", p.QueueBytes)
 	case p.RateBPS%8 != 0:
 		return fmt.Sprintf("rate %d bit/s is not in whole bytes", p.RateBPS)
 	case p.RateBPS > 0 && !features.Netem:
 		return fmt.Sprintf("rate %d bit/s needs netem, which this kernel lacks", p.RateBPS)
+	case lineWorks(p) && !features.Netem:
+		return impairment(p) + " needs netem, which this kernel lacks"
 	}
-	return ""
+	if p.Jitters() {
+		if _, err := newNetemJitter(p); err != nil {
+			return fmt.Sprintf("jitter %v: %v", p.Jitter, err)
+		}
+	}
+	return tooSmall(p)
 }
 
-// netemLossTicks is a loss in netem's unit: shares of 2^32-1.
-func netemLossTicks(loss float64) uint32 {
-	return uint32(math.Round(loss * math.MaxUint32))
-}
-
-// netemLossError is the relative error of netem's nearest loss.
-func netemLossError(loss float64) float64 {
-	return math.Abs(float64(netemLossTicks(loss))/math.MaxUint32-loss) / loss
+// impairment names one thing that a direction does besides its rate.
+func impairment(p topologies.Parameters) string {
+	switch {
+	case p.GilbertElliott != nil:
+		return "gilbert_elliott"
+	case p.Loss > 0:
+		return fmt.Sprintf("loss %v", p.Loss)
+	case p.JitterTable != nil:
+		return "jitter by a table"
+	case p.Jitter > 0:
+		return fmt.Sprintf("jitter %v", p.Jitter)
+	case p.Duplicate > 0:
+		return fmt.Sprintf("duplicate %v", p.Duplicate)
+	case p.Reorder > 0:
+		return fmt.Sprintf("reorder %v", p.Reorder)
+	}
+	return fmt.Sprintf("delay %v", p.Delay)
 }

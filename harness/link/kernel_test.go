@@ -4,6 +4,7 @@ package link
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,17 @@ func TestKernelSupportsNamesWhatItCannot(t *testing.T) {
 	apart.Links = append(apart.Links, topologies.Link{Name: "s2-s3", A: "s2", B: "s3"}, topologies.Link{Name: "s2-s3-again", A: "s3", B: "s2"})
 	through := star(topologies.Parameters{})
 	through.Links[2].B = "h2" // h3 - h2 - s1
+	jitter := func(p topologies.Parameters, distribution string) topologies.Parameters {
+		p.Delay, p.Jitter, p.JitterDistribution = 1e6, 1e6, distribution
+		return p
+	}
+	table := func(values ...time.Duration) topologies.Parameters {
+		return topologies.Parameters{JitterDistribution: topologies.JitterTable, JitterTable: &topologies.Table{Excess: values}}
+	}
+	trace := &topologies.Trace{
+		Times: []time.Duration{0}, Excess: []time.Duration{1e6}, Align: topologies.AlignStart, Gap: topologies.GapHold, GapAfter: 1e9, Period: 1e9,
+	}
+	elliott := &topologies.GilbertElliott{GoodToBad: 0.01, BadToGood: 0.3, LossBad: 1}
 	for _, c := range []struct {
 		name     string
 		topology *topologies.Topology
@@ -31,16 +43,39 @@ func TestKernelSupportsNamesWhatItCannot(t *testing.T) {
 		want     string // "" means supported
 	}{
 		{"plain", star(topologies.Parameters{}), KernelFeatures{Bridge: true}, ""},
-		{"everything but jitter", star(topologies.Parameters{Delay: 20 * time.Millisecond, Loss: 0.01, RateBPS: 1e6, QueueFrames: 10}), allFeatures, ""},
+		{"delay, loss, rate, queue", star(topologies.Parameters{Delay: 20 * time.Millisecond, Loss: 0.01, RateBPS: 1e6, QueueFrames: 10}), allFeatures, ""},
+		{"an hour and a nanosecond less", star(topologies.Parameters{Delay: time.Hour - 1}), allFeatures, ""},
+		{"uniform jitter", star(jitter(topologies.Parameters{}, topologies.JitterUniform)), allFeatures, ""},
+		{"normal jitter that reorders", star(jitter(topologies.Parameters{JitterReorders: true}, topologies.JitterNormal)), allFeatures, ""},
+		{"exponential jitter", star(jitter(topologies.Parameters{}, topologies.JitterExponential)), allFeatures, ""},
+		{"Pareto jitter", star(jitter(topologies.Parameters{}, topologies.JitterPareto)), allFeatures, ""},
+		{"Pareto jitter of shape 2", star(jitter(topologies.Parameters{JitterShape: 2}, topologies.JitterPareto)), allFeatures, ""},
+		{"a table", star(table(0, 1e6, 16e9)), allFeatures, ""},
+		{"correlated loss", star(topologies.Parameters{Loss: 0.1, LossCorrelation: 0.5}), allFeatures, ""},
+		{"Gilbert-Elliott loss", star(topologies.Parameters{GilbertElliott: elliott}), allFeatures, ""},
+		{"duplicates, reordering", star(topologies.Parameters{Delay: 1e6, Duplicate: 0.1, Reorder: 0.1, ReorderGap: 5}), allFeatures, ""},
+		{"a queue of bytes that nothing fills", star(topologies.Parameters{QueueBytes: 1e6}), allFeatures, ""},
+
 		{"no bridge", star(topologies.Parameters{}), KernelFeatures{Netem: true}, "bridge"},
-		{"jitter", star(topologies.Parameters{Delay: 1e6, Jitter: 1, JitterDistribution: "uniform"}), allFeatures, "jitter"},
+		{"down", star(topologies.Parameters{Down: true}), allFeatures, "down"},
+		{"a trace", star(topologies.Parameters{Trace: trace}), allFeatures, "trace"},
+		{"corruption", star(topologies.Parameters{Corrupt: 0.1}), allFeatures, "corrupt 0.1"},
+		{"a queue of bytes", star(topologies.Parameters{RateBPS: 1e6, QueueBytes: 1e4}), allFeatures, "queue_bytes 10000"},
+		{"correlated reordering", star(topologies.Parameters{Delay: 1e6, Reorder: 0.1, ReorderCorrelation: 0.5}), allFeatures, "reorder_correlation 0.5"},
+		{"a long tail", star(jitter(topologies.Parameters{JitterShape: 1.2}, topologies.JitterPareto)), allFeatures, "jitter 1ms"},
+		{"a wide table", star(table(0, 18e9)), allFeatures, "jitter"},
+		{"jitter without netem", star(jitter(topologies.Parameters{}, topologies.JitterUniform)), KernelFeatures{Bridge: true}, "jitter 1ms"},
+		{"a table without netem", star(table(1)), KernelFeatures{Bridge: true}, "jitter by a table"},
 		{"delay without netem", star(topologies.Parameters{Delay: 1e6}), KernelFeatures{Bridge: true}, "delay"},
 		{"loss without netem", star(topologies.Parameters{Loss: 0.1}), KernelFeatures{Bridge: true}, "loss"},
-		{"tiny loss", star(topologies.Parameters{Loss: 1e-9}), allFeatures, "loss"},
-		{"delay beyond netem", star(topologies.Parameters{Delay: 5 * time.Minute}), allFeatures, "delay"},
-		{"split microseconds", star(topologies.Parameters{Delay: 1500}), allFeatures, "delay"},
-		{"split bytes", star(topologies.Parameters{RateBPS: 1001}), allFeatures, "rate"},
+		{"bursts without netem", star(topologies.Parameters{GilbertElliott: elliott}), KernelFeatures{Bridge: true}, "gilbert_elliott"},
+		{"duplicates without netem", star(topologies.Parameters{Duplicate: 0.1}), KernelFeatures{Bridge: true}, "duplicate"},
+		{"reordering without netem", star(topologies.Parameters{Reorder: 0.1}), KernelFeatures{Bridge: true}, "reorder"},
 		{"a rate without netem", star(topologies.Parameters{RateBPS: 1e9}), KernelFeatures{Bridge: true}, "rate"},
+		{"tiny loss", star(topologies.Parameters{Loss: 1e-9}), allFeatures, "loss"},
+		{"tiny duplication", star(topologies.Parameters{Duplicate: 1e-9}), allFeatures, "duplicate"},
+		{"rare bursts", star(topologies.Parameters{GilbertElliott: &topologies.GilbertElliott{GoodToBad: 1e-9, BadToGood: 1, LossBad: 1}}), allFeatures, "good_to_bad"},
+		{"split bytes", star(topologies.Parameters{RateBPS: 1001}), allFeatures, "rate"},
 		{"a circle", circle, allFeatures, "tree"},
 		{"two parts", apart, allFeatures, "connected"},
 		{"a host in between", through, allFeatures, "h2"},
@@ -63,6 +98,9 @@ func TestKernelSupportsNamesWhatItCannot(t *testing.T) {
 	}
 }
 
+// netemVariable is set where the kernel must have netem: there no test is skipped.
+const netemVariable = "QUORUMLAB_NETEM_NEEDED"
+
 // probed returns the kernel's features, found in a namespace of their own.
 func probed(t *testing.T) (features KernelFeatures) {
 	t.Helper()
@@ -78,16 +116,26 @@ func probed(t *testing.T) (features KernelFeatures) {
 		return errors.Join(err, listErr)
 	})
 	t.Logf("%+v", features)
+	if os.Getenv(netemVariable) != "" && !features.Netem {
+		t.Fatalf("%s is set, and this kernel has no netem", netemVariable)
+	}
 	return features
 }
 
-// buildKernel has the kernel execute the lab's links, or skips the test.
+// buildKernel has the kernel execute the lab's links.
 func (l *lab) buildKernel(features KernelFeatures) *Kernel {
+	l.t.Helper()
+	return l.buildKernelFor(features, false)
+}
+
+// buildKernelFor has the kernel execute the lab's links, and be ready for changes if
+// changing is set.
+func (l *lab) buildKernelFor(features KernelFeatures, changing bool) *Kernel {
 	l.t.Helper()
 	l.setNeighbours(func(host int) string { return l.ports[host].MAC })
 	var k *Kernel
 	l.fabric.must(l.t, "building kernel links", func() (err error) {
-		k, err = BuildKernel(l.topology, l.ports, features)
+		k, err = BuildKernel(l.topology, l.ports, features, changing)
 		return err
 	})
 	l.t.Cleanup(k.Close)
@@ -99,14 +147,14 @@ func kernelLab(t *testing.T, topology *topologies.Topology) (*lab, *Kernel) {
 	t.Helper()
 	features := probed(t)
 	if err := KernelSupports(topology, features); err != nil {
-		t.Skip(err)
+		t.Skipf("%v; make test-kernel-links has one that can", err)
 	}
 	l := newLab(t, topology)
 	return l, l.buildKernel(features)
 }
 
 func TestKernelRefusesWhatItCannotBuild(t *testing.T) {
-	_, err := BuildKernel(topologies.Star(2, topologies.Parameters{Delay: 1e6}), nil, KernelFeatures{Bridge: true})
+	_, err := BuildKernel(topologies.Star(2, topologies.Parameters{Delay: 1e6}), nil, KernelFeatures{Bridge: true}, false)
 	if !errors.Is(err, ErrKernelCannot) {
 		t.Errorf("%v, want ErrKernelCannot", err)
 	}

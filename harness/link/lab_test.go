@@ -151,6 +151,8 @@ type lab struct {
 	fabric   *namespace
 	hosts    []*namespace
 	ports    []Port
+	// emulatorPID is the process that emulate has started.
+	emulatorPID int
 }
 
 // needNamespaces skips a test where namespaces can't be had, except in continuous
@@ -253,6 +255,7 @@ func (l *lab) emulate(config EmulatorConfig) *Remote {
 	}
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	l.fabric.must(l.t, "starting the emulator", command.Start)
+	l.emulatorPID = command.Process.Pid
 	l.t.Cleanup(func() {
 		_ = stdin.Close()
 		if rest, _ := io.ReadAll(stdout); len(rest) > 0 {

@@ -5,6 +5,7 @@ package link
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -44,16 +45,23 @@ type emulator struct {
 	spare  bool
 	// queued counts the frames in the socket's send slots.
 	queued int
+	// taps are the captures of the directions' links, nil where there is none.
+	taps []*capture
+	// places says which bits of frames are flipped.
+	places *rand.Rand
 
-	// requests are answered by the loop once asked is set and wake, an eventfd,
-	// is written. A nil request ends the loop.
-	requests chan chan<- counters
-	asked    atomic.Bool
-	wake     int
+	// requests are done by the loop once asked is set and wake, an eventfd, is
+	// written. A nil request ends the loop.
+	requests chan func() error
+	// gone is closed once the loop has ended.
+	gone  chan struct{}
+	asked atomic.Bool
+	wake  int
 }
 
 func newEmulator(config EmulatorConfig) (*emulator, error) {
-	fabric, err := newFabric(config, interfaceIndex)
+	clock := newClock()
+	fabric, err := newFabric(config, clock.nowNS(), interfaceIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +70,13 @@ func newEmulator(config EmulatorConfig) (*emulator, error) {
 	}
 	e := &emulator{
 		fabric:   fabric,
-		clock:    newClock(),
+		clock:    clock,
 		pool:     framePool{budgetBytes: config.BufferBytes},
 		counters: counters{directions: make([]directionCounters, len(fabric.models))},
-		requests: make(chan chan<- counters, 1),
+		taps:     make([]*capture, len(fabric.models)),
+		places:   rand.New(rand.NewPCG(config.Seed, 0x666c6970)), // "flip"
+		requests: make(chan func() error, 1),
+		gone:     make(chan struct{}),
 		spare:    runtime.NumCPU() > 1,
 	}
 	if e.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
@@ -86,6 +97,7 @@ func (e *emulator) close() {
 // run forwards frames on the calling thread until a nil request comes. It calls
 // started once it has its priority.
 func (e *emulator) run(started func(scheduling string)) error {
+	defer close(e.gone)
 	runtime.LockOSThread() // never unlocked: the thread's priority dies with it
 	started(prioritise())
 	for {
@@ -94,8 +106,10 @@ func (e *emulator) run(started func(scheduling string)) error {
 			return err
 		}
 		e.forwardDue()
-		if e.asked.Load() && e.answer() {
-			return nil
+		if e.asked.Load() {
+			if ended, err := e.answer(); ended || err != nil {
+				return err
+			}
 		}
 		if n < batch {
 			if err := e.wait(); err != nil {
@@ -123,126 +137,6 @@ func (e *emulator) receive() (int, error) {
 		e.emptyNS = beganNS
 	}
 	return n, nil
-}
-
-// enter puts the frame in receive slot i onto the first link of its path.
-func (e *emulator) enter(i int, offsetNS, nowNS int64) {
-	arrival := e.socket.arrival(i)
-	source, ours := e.byInterface[arrival.interfaceIndex]
-	if !ours {
-		return
-	}
-	destination, path, segments, ok := e.route(source, i, arrival)
-	if !ok {
-		return
-	}
-	f := e.socket.take(i, arrival.bytes, &e.pool)
-	if f == nil {
-		e.counters.memoryDrops++
-		return
-	}
-	copy(f.small[virtioBytes:], e.ports[destination].mac[:])
-	f.to, f.path, f.segments = destination, path, segments
-
-	// The emulator's own delay cancels out if time runs from the kernel's stamp.
-	// Frames of one port keep the order in which they were read.
-	port := &e.ports[source]
-	arrivedNS := nowNS
-	if arrival.stampNS != 0 {
-		arrivedNS = min(max(arrival.stampNS-offsetNS, e.emptyNS-maxQueueingNS), nowNS)
-	}
-	port.arrivedNS = max(port.arrivedNS, arrivedNS)
-	e.advance(f, port.arrivedNS)
-}
-
-// route decides where the frame in receive slot i goes. If it goes nowhere, it
-// has been counted.
-func (e *emulator) route(source int32, i int, arrival arrival) (destination int32, path []uint32, segments, ok bool) {
-	if arrival.truncated {
-		e.counters.segmentDrops++
-		return 0, nil, false, false
-	}
-	// The headers always fit into the small buffer.
-	head := e.socket.receiving[i].frame.small[:min(max(virtioBytes+arrival.bytes, 0), smallBytes)]
-	var address uint32
-	if len(head) > virtioBytes {
-		address, ok = frameTarget(head[virtioBytes:])
-	}
-	if ok {
-		destination, ok = e.byAddress[address]
-	}
-	if ok {
-		path = e.paths[int(source)*len(e.ports)+int(destination)]
-	}
-	if len(path) == 0 {
-		e.counters.strays++
-		return 0, nil, false, false
-	}
-	return destination, path, head[virtioGSOType] != 0, true
-}
-
-// advance takes a frame that is at a node at timeNS over the next link of its path,
-// and on over the links after it as long as these only delay.
-func (e *emulator) advance(f *frame, timeNS int64) {
-	for {
-		direction := f.path[0]
-		f.path = f.path[1:]
-		model := e.models[direction]
-		if f.segments && !model.DelayOnly() {
-			e.counters.segmentDrops++
-			e.pool.put(f)
-			return
-		}
-		fate := model.Transmit(timeNS, f.bytes)
-		e.counters.transmitted(direction, f.bytes, fate.Verdict)
-		if fate.Verdict != Delivered {
-			e.pool.put(f)
-			return
-		}
-		timeNS = fate.Arrivals[0].AtNS
-		if len(f.path) == 0 || !e.models[f.path[0]].DelayOnly() {
-			e.events.push(timeNS, f)
-			return
-		}
-	}
-}
-
-// forwardDue handles the events whose time has come, in their order.
-func (e *emulator) forwardDue() {
-	nowNS := e.clock.nowNS()
-	for handled := 0; e.events.len() > 0 && e.events.nextNS() <= nowNS && handled < dueAtOnce; handled++ {
-		next := e.events.pop()
-		if len(next.frame.path) > 0 {
-			e.advance(next.frame, next.timeNS)
-			continue
-		}
-		e.socket.queue(e.queued, next.frame, e.ports[next.frame.to].interfaceIndex, next.timeNS)
-		if e.queued++; e.queued == batch {
-			e.flush()
-			nowNS = e.clock.nowNS()
-		}
-	}
-	e.flush()
-}
-
-// flush sends the queued frames.
-func (e *emulator) flush() {
-	for from := 0; from < e.queued; {
-		n, errno := e.socket.send(from, e.queued)
-		sentNS := e.clock.nowNS()
-		for i := from; i < from+n; i++ {
-			e.counters.sent(sentNS - e.socket.sending[i].deadline)
-		}
-		from += n
-		if errno != 0 {
-			e.counters.refused(errno)
-			from++
-		}
-	}
-	for i := range e.queued {
-		e.pool.put(e.socket.sending[i].frame)
-	}
-	e.queued = 0
 }
 
 // wait sleeps until the next event, frame or request.
@@ -290,8 +184,8 @@ func (e *emulator) overslept(lateNS int64) {
 	e.leadNS += (min(lateNS, maxLeadNS) - e.leadNS) / 8
 }
 
-// answer serves the requests that came; it is true if the loop shall end.
-func (e *emulator) answer() (end bool) {
+// answer does what was requested; ended is true if the loop shall end.
+func (e *emulator) answer() (ended bool, err error) {
 	e.asked.Store(false)
 	var count [8]byte
 	_, _ = unix.Read(e.wake, count[:])
@@ -299,20 +193,26 @@ func (e *emulator) answer() (end bool) {
 		select {
 		case request := <-e.requests:
 			if request == nil {
-				return true
+				return true, nil
 			}
-			e.counters.receiveDrops += e.socket.overflows()
-			request <- e.counters.clone()
+			if err := request(); err != nil {
+				return false, err
+			}
 		default:
-			return false
+			return false, nil
 		}
 	}
 }
 
-// request hands a request to the loop; it may be called from one other
-// goroutine.
-func (e *emulator) request(answer chan<- counters) {
-	e.requests <- answer
+// request hands the loop something to do, which fails only if the loop can't go on;
+// nil ends the loop. It may be called from one other goroutine. A loop that has ended
+// does nothing any more.
+func (e *emulator) request(do func() error) {
+	select {
+	case e.requests <- do:
+	case <-e.gone:
+		return
+	}
 	e.asked.Store(true)
 	// An eventfd's counter overflows after 2^64 writes: it can't fail.
 	_, _ = unix.Write(e.wake, binary.NativeEndian.AppendUint64(nil, 1))

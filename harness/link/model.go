@@ -1,12 +1,13 @@
 // Package link executes the links of a topology. It has three parts: the pure
 // link model (Model), which says when a frame arrives or that it is lost; the
 // userspace emulator (RunEmulator), which carries real frames between network
-// interfaces as the model says, on any kernel and without root; and the kernel
+// interfaces as the model says, on any kernel and without root, and can write what it
+// carries to files; and the kernel
 // executor (BuildKernel), which makes the kernel's bridges and qdiscs do the same
 // where they can. It promises that frames of one direction never overtake each
-// other, that no frame arrives before its declared time, and that every frame
-// that wasn't delivered is counted with its cause. The model is there on every
-// operating system, the executors of real frames are on Linux only.
+// other unless its parameters let them, that no frame arrives before its declared time,
+// and that every frame that wasn't delivered is counted with its cause. The model is
+// there on every operating system, the executors of real frames are on Linux only.
 package link
 
 import (
@@ -58,6 +59,8 @@ type Arrival struct {
 	AtNS int64
 	// Corrupted is true if a bit of it was flipped: the receiver's checksum refuses it.
 	Corrupted bool
+	// Reordered is true if it skipped the propagation delay.
+	Reordered bool
 }
 
 // Fate is what becomes of a frame.
@@ -73,59 +76,122 @@ type Fate struct {
 // Model is one direction of a link, a pure function of its parameters, its
 // generator's state, and the frames' sizes and times:
 //
+//   - a link that is down loses the frame;
 //   - a frame waits until those before it have been serialised, then is
 //     serialised at the rate: bytes*8/RateBPS, the fractions of nanoseconds of
 //     back-to-back frames carried over, so that a busy period is exact however
 //     many frames it has;
-//   - a frame that finds QueueFrames frames waiting, not counting the one in
-//     serialisation, is dropped;
-//   - a frame that was serialised is lost with probability Loss;
-//   - else it arrives Delay + jitter later, but not before the frame before it.
-//     Delay + jitter is truncated at 0.
+//   - a frame that has to wait is dropped if it finds QueueFrames frames waiting, not
+//     counting the one in serialisation, or if their bytes and its own are above
+//     QueueBytes;
+//   - a frame that was serialised within a gap of a trace that loses is lost;
+//   - a frame is duplicated with probability Duplicate;
+//   - it is lost with the probability that holds for it. If it was duplicated the
+//     duplicate goes on in its place: one frame, as without either. Else a
+//     duplicate may be lost by itself;
+//   - each copy is corrupted with probability Corrupt;
+//   - each copy that isn't within a reorder gap skips the propagation delay with the
+//     probability that holds for it. All others count for the gap;
+//   - else it arrives Delay + jitter, or what the trace says, later, but, unless jitter
+//     may reorder, not before any frame that was put onto the link before. Delay +
+//     jitter is truncated at 0, and what jitter adds at a day.
+//
+// It draws random numbers in this order, and only those of impairments that it has:
+// where a randomly aligned trace begins, once; then for each frame that was serialised
+// whether it is duplicated, whether it is lost (and, by Gilbert and Elliott, whether the
+// state changes); for each copy whether it is corrupted, whether it is reordered,
+// and its jitter. The draws for a second copy, loss included, follow those for the first.
 //
 // A Model is not safe for concurrent use.
 type Model struct {
 	parameters topologies.Parameters
+	startNS    int64
 	delayNS    int64
-	jitterNS   int64
-	normal     bool
-	delayOnly  bool
+	// delayOnly is the parameters' DelayOnly, down their Down; inOrder is true if
+	// frames don't overtake each other but by being reordered.
+	delayOnly, down, inOrder bool
+	// steady is true if all frames that leave the sender arrive after the same delay.
+	steady bool
+	// catchingUp is true while frames may have to wait for those that a former,
+	// longer delay holds up.
+	catchingUp bool
 
 	pcg    rand.PCG
 	random *rand.Rand
 
-	// nowNS is the latest time that Transmit was told.
+	// nowNS is the latest time that Transmit was told while not delayOnly, or Update.
 	nowNS int64
 	// busyUntilNS is when the last accepted frame's serialisation ends; in
 	// remainder, of RateBPS, is the fraction of a nanosecond on top.
 	busyUntilNS int64
 	remainder   int64
-	// waiting holds when the serialisation of each queued frame starts.
-	waiting timeRing
-	// deliveredNS is the latest arrival so far.
+	// waiting holds the frames that wait for their serialisation.
+	waiting waitingQueue
+
+	// losses and reorders decide frame by frame; bad is the state of Gilbert and
+	// Elliott's model; sinceReordered counts the frames since the last reordered one.
+	losses, reorders chain
+	bad              bool
+	sinceReordered   int64
+
+	jitter jitter
+	trace  *replay
+	// deliveredNS is the latest arrival so far of those that weren't reordered. While
+	// delayOnly it is that of before: no frame arrives sooner.
 	deliveredNS int64
 }
 
 // NewModel makes the model of one direction of a network that starts at startNS, from
-// which on traces run. Parameters must have passed their Check; others panic. Equal parameters, seeds and calls give equal results on every
-// machine.
+// which on traces run. Parameters must have passed their Check; others panic. Equal
+// parameters, seeds and calls give equal results on every machine. (Where a processor
+// computes a logarithm or a power otherwise, a jitter of other than uniform distribution
+// may come out a nanosecond longer or shorter.)
 func NewModel(p topologies.Parameters, seed uint64, startNS int64) *Model {
-	if err := p.Check(); err != nil {
-		panic("link: NewModel with parameters that Check refuses: " + err.Error())
-	}
 	m := &Model{
-		parameters:  p,
-		delayNS:     p.Delay.Nanoseconds(),
-		jitterNS:    p.Jitter.Nanoseconds(),
-		normal:      p.JitterDistribution == topologies.JitterNormal,
-		delayOnly:   p.DelayOnly(),
+		startNS:     startNS,
 		deliveredNS: math.MinInt64,
 		nowNS:       math.MinInt64,
 		busyUntilNS: math.MinInt64,
 	}
 	m.pcg.Seed(seed, 0x6c696e6b) // "link"
 	m.random = rand.New(&m.pcg)
+	if err := p.Check(); err != nil {
+		panic("link: NewModel with parameters that Check refuses: " + err.Error())
+	}
+	m.adopt(p)
 	return m
+}
+
+// adopt makes the parameters those of the model.
+func (m *Model) adopt(p topologies.Parameters) {
+	before := m.parameters
+	m.parameters = p
+	m.delayNS = p.Delay.Nanoseconds()
+	m.delayOnly, m.down = p.DelayOnly(), p.Down
+	m.inOrder = !p.JitterReorders || !p.Jitters()
+	without := p
+	without.RateBPS = 0
+	m.steady = without.DelayOnly()
+	m.losses = m.losses.with(p.Loss, p.LossCorrelation)
+	m.reorders = m.reorders.with(p.Reorder, p.ReorderCorrelation)
+	if p.Reorder == 0 {
+		m.sinceReordered = 0
+	}
+	if p.GilbertElliott == nil {
+		m.bad = false
+	}
+	if p.RateBPS != before.RateBPS {
+		m.remainder = 0
+	}
+	m.jitter = newJitter(p)
+	switch {
+	case p.Trace == nil:
+		m.trace = nil
+	case m.trace == nil || !sameTrace(before.Trace, p.Trace):
+		m.trace = newReplay(p.Trace, m.startNS, m.random)
+	default:
+		m.trace.trace = p.Trace
+	}
 }
 
 // DirectionSeed derives the seed of one direction's model from that of a whole
@@ -142,9 +208,25 @@ func DirectionSeed(seed uint64, link int, reverse bool) uint64 {
 }
 
 // DelayOnly is true if the direction does nothing but delay each frame by the
-// same time. Such a model has no state: Transmit may be called in any order of
-// times, and frames may hold several segments.
-func (m *Model) DelayOnly() bool { return m.delayOnly }
+// same time. Then Transmit may be called in any order of times. After an Update to a
+// shorter delay it is false until a frame came that can't overtake any before it.
+func (m *Model) DelayOnly() bool { return m.delayOnly && !m.catchingUp }
+
+// foldable is true if it makes no difference when, and in which order, Transmit is asked
+// about frames: those that arrive at the same time have come at the same time.
+func (m *Model) foldable() bool { return m.delayOnly && m.deliveredNS == math.MinInt64 }
+
+// forget lets go of a former delay if frames that come from nowNS on can't overtake any
+// before them.
+func (m *Model) forget(nowNS int64) {
+	if m.delayOnly && nowNS+m.delayNS >= m.deliveredNS {
+		m.deliveredNS, m.catchingUp = math.MinInt64, false
+	}
+}
+
+// CarriesSegments is true if frames may hold several segments: the direction treats
+// all alike.
+func (m *Model) CarriesSegments() bool { return m.delayOnly || m.down }
 
 // Transmit puts a frame of so many bytes (Ethernet header included) onto the
 // link at nowNS and tells what becomes of it. Times count from any epoch. Calls come in
@@ -152,21 +234,76 @@ func (m *Model) DelayOnly() bool { return m.delayOnly }
 // as equal to it. It allocates nothing but a longer queue.
 func (m *Model) Transmit(nowNS int64, bytes int) Fate {
 	if m.delayOnly {
-		return delivered(nowNS + m.delayNS)
+		atNS := nowNS + m.delayNS
+		if atNS < m.deliveredNS {
+			return delivered(m.deliveredNS)
+		}
+		m.catchingUp = false
+		return delivered(atNS)
+	}
+	if m.down {
+		return Fate{Verdict: LostByDown}
 	}
 	m.nowNS = max(m.nowNS, nowNS)
 	sentNS := m.nowNS
-	if m.parameters.RateBPS > 0 {
+	if m.parameters.RateBPS > 0 || m.busyUntilNS > sentNS {
 		var accepted bool
 		if sentNS, accepted = m.serialise(bytes); !accepted {
 			return Fate{Verdict: LostByQueue}
 		}
 	}
-	if m.parameters.Loss > 0 && m.random.Float64() < m.parameters.Loss {
-		return Fate{Verdict: LostByLoss}
+	if m.steady {
+		m.deliveredNS = max(m.deliveredNS, sentNS+m.delayNS)
+		return delivered(m.deliveredNS)
 	}
-	m.deliveredNS = max(m.deliveredNS, sentNS+m.propagation())
-	return delivered(m.deliveredNS)
+	return m.cross(sentNS)
+}
+
+// cross tells what becomes of a frame that has left the sender.
+func (m *Model) cross(sentNS int64) Fate {
+	delayNS := m.delayNS
+	if m.trace != nil {
+		excessNS, lost := m.trace.at(sentNS)
+		if lost {
+			return Fate{Verdict: LostByLoss}
+		}
+		delayNS += excessNS
+	}
+	duplicate := m.parameters.Duplicate > 0 && m.random.Float64() < m.parameters.Duplicate
+	if m.loses() {
+		if !duplicate {
+			return Fate{Verdict: LostByLoss}
+		}
+		duplicate = false // it goes on in the lost one's place
+	}
+	fate := Fate{Count: 1}
+	m.propagate(&fate.Arrivals[0], sentNS, delayNS)
+	if duplicate && !m.loses() {
+		m.propagate(&fate.Arrivals[1], sentNS, delayNS)
+		fate.Count = 2
+	}
+	return fate
+}
+
+// propagate takes one copy of a frame to the far end.
+func (m *Model) propagate(arrival *Arrival, sentNS, delayNS int64) {
+	if m.parameters.Corrupt > 0 {
+		arrival.Corrupted = m.random.Float64() < m.parameters.Corrupt
+	}
+	if m.parameters.Reorder > 0 {
+		if m.sinceReordered >= int64(m.parameters.ReorderGap)-1 && m.reorders.draw(m.random) {
+			m.sinceReordered = 0
+			arrival.AtNS, arrival.Reordered = sentNS, true
+			return
+		}
+		m.sinceReordered++
+	}
+	atNS := sentNS + m.jitter.draw(m.random, delayNS)
+	if m.inOrder {
+		atNS = max(atNS, m.deliveredNS)
+	}
+	m.deliveredNS = max(m.deliveredNS, atNS)
+	arrival.AtNS = atNS
 }
 
 // delivered is the fate of a frame that arrives once, unharmed.
@@ -176,71 +313,27 @@ func delivered(atNS int64) Fate {
 
 // Update changes what the direction does with frames that come from nowNS on. What is
 // on the way, or in the queue, keeps its time, and stays ahead of what follows unless
-// frames may overtake each other. Parameters must have passed their Check; others panic.
+// frames may overtake each other. The queue, the states of correlated losses and of
+// Gilbert and Elliott's model, and a trace that stays the same go on where they are; a
+// new trace runs as if it had from the network's start. Parameters must have passed
+// their Check; others panic.
+//
+// A direction that only delays may not have been asked about each frame: the last one
+// may have come just now.
 func (m *Model) Update(nowNS int64, p topologies.Parameters) {
-	panic("link: Update isn't there yet")
+	if err := p.Check(); err != nil {
+		panic("link: Update with parameters that Check refuses: " + err.Error())
+	}
+	m.update(nowNS, nowNS+m.delayNS, p)
 }
 
-// serialise tells when a frame that comes at m.nowNS has left the sender.
-func (m *Model) serialise(bytes int) (sentNS int64, accepted bool) {
-	startNS := m.busyUntilNS
-	if startNS < m.nowNS {
-		startNS, m.remainder = m.nowNS, 0
+// update is Update with checked parameters, of a model whose frames will all have arrived
+// by arrivedNS if it only delays.
+func (m *Model) update(nowNS, arrivedNS int64, p topologies.Parameters) {
+	if m.delayOnly {
+		m.deliveredNS = max(m.deliveredNS, arrivedNS)
 	}
-	if startNS-m.nowNS > maxBacklogNS {
-		return 0, false
-	}
-	if limit := m.parameters.QueueFrames; limit > 0 {
-		m.waiting.dropUntil(m.nowNS)
-		if m.waiting.count >= limit {
-			return 0, false
-		}
-		if startNS > m.nowNS {
-			m.waiting.push(startNS)
-		}
-	}
-	// A frame of 64 KiB makes 5.2e14 here, far from overflow.
-	work := int64(bytes)*8_000_000_000 + m.remainder
-	m.busyUntilNS = startNS + work/m.parameters.RateBPS
-	m.remainder = work % m.parameters.RateBPS
-	return m.busyUntilNS, true
-}
-
-// propagation draws the delay of one frame.
-func (m *Model) propagation() int64 {
-	if m.jitterNS == 0 {
-		return m.delayNS
-	}
-	if m.normal {
-		return max(0, m.delayNS+int64(math.Round(m.random.NormFloat64()*float64(m.jitterNS))))
-	}
-	return max(0, m.delayNS-m.jitterNS+m.random.Int64N(2*m.jitterNS+1))
-}
-
-// timeRing is a first-in first-out queue of ascending times. It grows by
-// doubling, and only while more wait than ever before.
-type timeRing struct {
-	times []int64 // its length is 0 or a power of two
-	head  int
-	count int
-}
-
-func (r *timeRing) push(timeNS int64) {
-	if r.count == len(r.times) {
-		grown := make([]int64, max(16, 2*len(r.times)))
-		for i := range r.count {
-			grown[i] = r.times[(r.head+i)&(len(r.times)-1)]
-		}
-		r.times, r.head = grown, 0
-	}
-	r.times[(r.head+r.count)&(len(r.times)-1)] = timeNS
-	r.count++
-}
-
-// dropUntil removes the times that aren't after nowNS.
-func (r *timeRing) dropUntil(nowNS int64) {
-	for r.count > 0 && r.times[r.head] <= nowNS {
-		r.head = (r.head + 1) & (len(r.times) - 1)
-		r.count--
-	}
+	m.adopt(p)
+	m.catchingUp = m.delayOnly && nowNS+m.delayNS < m.deliveredNS
+	m.nowNS = max(m.nowNS, nowNS)
 }

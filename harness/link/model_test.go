@@ -2,7 +2,7 @@ package link
 
 import (
 	"math"
-	"strings"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -11,35 +11,6 @@ import (
 
 	"quorumlab/topologies"
 )
-
-func TestCheckNamesTheBadParameter(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		p    topologies.Parameters
-		want string // "" means accepted
-	}{
-		{"nothing declared", topologies.Parameters{}, ""},
-		{"all declared", topologies.Parameters{Delay: time.Millisecond, Jitter: time.Millisecond, JitterDistribution: "normal", Loss: 1, RateBPS: 1000, QueueFrames: 1}, ""},
-		{"distribution without jitter", topologies.Parameters{JitterDistribution: "whatever"}, ""},
-		{"negative delay", topologies.Parameters{Delay: -1}, "delay"},
-		{"delay above an hour", topologies.Parameters{Delay: time.Hour + 1}, "delay"},
-		{"negative jitter", topologies.Parameters{Jitter: -1}, "jitter"},
-		{"jitter without distribution", topologies.Parameters{Jitter: 1}, "distribution"},
-		{"loss above 1", topologies.Parameters{Loss: 1.01}, "loss"},
-		{"negative loss", topologies.Parameters{Loss: -0.1}, "loss"},
-		{"loss that is no number", topologies.Parameters{Loss: math.NaN()}, "loss"},
-		{"negative rate", topologies.Parameters{RateBPS: -1}, "rate"},
-		{"rate too low", topologies.Parameters{RateBPS: 999}, "rate"},
-		{"rate too high", topologies.Parameters{RateBPS: 2e12}, "rate"},
-		{"negative queue", topologies.Parameters{QueueFrames: -1}, "queue"},
-		{"queue too long", topologies.Parameters{QueueFrames: topologies.MaxQueueFrames + 1}, "queue"},
-	} {
-		err := c.p.Check()
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want an error that names %q", c.name, err, c.want)
-		}
-	}
-}
 
 func TestDelayAloneIsAddedToEveryFrame(t *testing.T) {
 	m := NewModel(topologies.Parameters{Delay: 20 * time.Millisecond, QueueFrames: 1}, 1, 0)
@@ -259,58 +230,162 @@ func TestEqualSeedsGiveEqualLinks(t *testing.T) {
 }
 
 func TestTransmitAllocatesNothing(t *testing.T) {
-	m := NewModel(topologies.Parameters{Delay: 1e6, Jitter: 1e6, JitterDistribution: "normal", Loss: 0.1, RateBPS: 1e9, QueueFrames: 16}, 1, 0)
-	now := int64(0)
-	for range 1000 {
-		m.Transmit(now, 1000)
-	}
-	if allocations := testing.AllocsPerRun(1000, func() { now += 5000; m.Transmit(now, 1000) }); allocations != 0 {
-		t.Errorf("%v allocations a frame", allocations)
+	generator := rand.New(rand.NewPCG(1, 1))
+	for range 100 {
+		p := randomParameters(generator)
+		if p.RateBPS > 0 && p.QueueFrames == 0 {
+			p.QueueFrames = 16
+		}
+		m := NewModel(p, 1, 0)
+		now := int64(0)
+		for range 1000 {
+			m.Transmit(now, 1000)
+		}
+		if allocations := testing.AllocsPerRun(1000, func() { now += 5000; m.Transmit(now, 1000) }); allocations != 0 {
+			t.Errorf("%+v: %v allocations a frame", p, allocations)
+		}
 	}
 }
 
-// FuzzModel: no parameters and no traffic make a frame arrive before it was sent
-// plus its serialisation, or before the frame ahead of it.
+func TestAQueueOfBytesDropsExactlyWhatDoesNotFit(t *testing.T) {
+	m := NewModel(topologies.Parameters{RateBPS: 8_000_000, QueueBytes: 1500}, 1, 0) // 1 us a byte
+	for i, c := range []struct {
+		now   int64
+		bytes int
+		want  int64 // -1: dropped
+	}{
+		{0, 1000, 1_000_000}, // in serialisation: takes no room in the queue
+		{0, 1000, 2_000_000}, // 1000 wait
+		{0, 501, -1},         // 1501 would
+		{0, 500, 2_500_000},  // 1500 do
+		{999_999, 1, -1},
+		{1_000_000, 1000, 3_500_000}, // the second has left the queue: 500 + 1000 wait
+		{1_000_000, 1, -1},
+		{2_000_000, 500, 4_000_000},   // 1000 + 500
+		{9_000_000, 2000, 11_000_000}, // nothing waits: any size is served at once
+		{9_000_000, 1501, -1},         // it would have to wait and is above the bound
+	} {
+		at, verdict := transmit(m, c.now, c.bytes)
+		if verdict == LostByQueue {
+			at = -1
+		}
+		if at != c.want {
+			t.Errorf("frame %d, of %d bytes at %d: %d, want %d (-1: dropped)", i, c.bytes, c.now, at, c.want)
+		}
+	}
+}
+
+// randomParameters makes parameters with any of the impairments, mostly several. They
+// pass their Check.
+func randomParameters(generator *rand.Rand) topologies.Parameters {
+	var p topologies.Parameters
+	some := func() bool { return generator.IntN(3) == 0 }
+	if generator.IntN(4) > 0 {
+		p.Delay = time.Duration(generator.Int64N(20_000))
+	}
+	distributions := topologies.JitterDistributions
+	switch d := distributions[generator.IntN(len(distributions))]; {
+	case some():
+		p.Trace = randomTrace(generator)
+	case some():
+	case d == topologies.JitterTable:
+		p.JitterDistribution, p.JitterTable = d, &topologies.Table{Excess: []time.Duration{0, 5, 5, 10_000}}
+	default:
+		p.JitterDistribution, p.Jitter = d, time.Duration(generator.Int64N(20_000))
+	}
+	p.JitterReorders = some()
+	if some() {
+		p.Loss, p.LossCorrelation = 0.01+0.9*generator.Float64(), 0.9*generator.Float64()
+	} else if some() {
+		p.GilbertElliott = &topologies.GilbertElliott{
+			GoodToBad: generator.Float64(), BadToGood: generator.Float64(), LossGood: 0.1 * generator.Float64(), LossBad: generator.Float64(),
+		}
+	}
+	if some() {
+		p.Duplicate = generator.Float64()
+	}
+	if some() {
+		p.Corrupt = generator.Float64()
+	}
+	if some() {
+		p.Reorder, p.ReorderCorrelation, p.ReorderGap = 0.01+0.9*generator.Float64(), 0.9*generator.Float64(), generator.IntN(10)
+	}
+	if some() {
+		p.RateBPS = 1_000_000_000 + generator.Int64N(100_000_000_000)
+		p.QueueFrames, p.QueueBytes = generator.IntN(10), generator.Int64N(10_000)
+	}
+	p.Down = generator.IntN(20) == 0
+	if err := p.Check(); err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// FuzzModel: whatever the parameters and the traffic, no frame arrives before it was
+// sent plus its serialisation and the least delay, nor before the frame ahead of it
+// unless it may; and nothing befalls it that wasn't declared.
 func FuzzModel(f *testing.F) {
-	f.Add(int64(20e6), int64(1e6), true, 0.01, int64(1e9), 10, uint64(1), []byte{0, 1, 255, 3})
-	f.Add(int64(0), int64(1e9), false, 0.0, int64(1000), 1, uint64(2), []byte{200, 200, 0, 0})
-	f.Add(int64(1), int64(0), false, 1.0, int64(0), 0, uint64(3), []byte{1})
-	f.Fuzz(func(t *testing.T, delay, jitter int64, normal bool, loss float64, rate int64, queue int, seed uint64, gaps []byte) {
-		p := topologies.Parameters{Delay: time.Duration(delay), Jitter: time.Duration(jitter), JitterDistribution: topologies.JitterUniform, Loss: loss, RateBPS: rate, QueueFrames: queue}
-		if normal {
-			p.JitterDistribution = topologies.JitterNormal
-		}
-		if p.Check() != nil {
-			t.Skip()
-		}
+	for seed := range uint64(50) {
+		f.Add(seed, []byte{0, 1, 255, 3, 0, 0, 0, 9, 100, 30, 30, 0, 2})
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, gaps []byte) {
+		p := randomParameters(rand.New(rand.NewPCG(seed, 0)))
 		m := NewModel(p, seed, 0)
-		now, last := int64(0), int64(math.MinInt64)
+		now, lastNS := int64(0), int64(math.MinInt64)
 		for i, gap := range gaps {
-			now += int64(gap) * int64(gap) * 1000
+			now += int64(gap) * int64(gap)
 			bytes := 60 + i*211%65536
-			at, verdict := transmit(m, now, bytes)
-			if verdict != Delivered {
-				if verdict == LostByLoss && loss == 0 || verdict == LostByQueue && rate == 0 {
-					t.Fatalf("frame %d: %v without cause", i, verdict)
+			fate := m.Transmit(now, bytes)
+			checkVerdict(t, p, fate)
+			for _, a := range fate.Arrivals[:fate.Count] {
+				earliest := now + earliestNS(p, bytes, a.Reordered)
+				if a.AtNS < earliest || !a.Reordered && a.AtNS < lastNS && !p.JitterReorders {
+					t.Fatalf("%+v: frame %d sent at %d arrived at %d; the one before at %d", p, i, now, a.AtNS, lastNS)
 				}
-				continue
+				if a.Corrupted && p.Corrupt == 0 || a.Reordered && p.Reorder == 0 {
+					t.Fatalf("%+v: frame %d: %+v", p, i, a)
+				}
+				if !a.Reordered {
+					lastNS = a.AtNS
+				}
 			}
-			earliest := now
-			if rate > 0 {
-				earliest += int64(bytes) * 8_000_000_000 / rate
-			}
-			if jitter == 0 {
-				earliest += delay
-			}
-			if at < earliest || at < last {
-				t.Fatalf("frame %d sent at %d arrived at %d; the one before at %d", i, now, at, last)
-			}
-			last = at
 		}
-		if len(m.waiting.times) > 2*max(16, queue) {
-			t.Fatalf("the queue's memory is %d for a queue of %d", len(m.waiting.times), queue)
+		if p.QueueFrames > 0 && len(m.waiting.frames) > 2*max(16, p.QueueFrames) {
+			t.Fatalf("the queue's memory is %d for a queue of %d", len(m.waiting.frames), p.QueueFrames)
 		}
 	})
+}
+
+// checkVerdict fails the test if a fate has no cause, or doesn't add up.
+func checkVerdict(t *testing.T, p topologies.Parameters, fate Fate) {
+	t.Helper()
+	possible := map[Verdict]bool{
+		Delivered:   !p.Down,
+		LostByLoss:  p.Lossy() && !p.Down,
+		LostByQueue: p.RateBPS > 0 && (p.QueueFrames > 0 || p.QueueBytes > 0) && !p.Down,
+		LostByDown:  p.Down,
+	}
+	counts := fate.Count == 0 && fate.Verdict != Delivered ||
+		fate.Count == 1 && fate.Verdict == Delivered ||
+		fate.Count == 2 && fate.Verdict == Delivered && p.Duplicate > 0
+	if !possible[fate.Verdict] || !counts {
+		t.Fatalf("%+v: %+v", p, fate)
+	}
+}
+
+// earliestNS is how long a frame takes at least.
+func earliestNS(p topologies.Parameters, bytes int, reordered bool) int64 {
+	takes := int64(0)
+	if p.RateBPS > 0 {
+		takes += int64(bytes) * 8_000_000_000 / p.RateBPS
+	}
+	switch {
+	case reordered, p.JitterDistribution == topologies.JitterNormal && p.Jitter > 0:
+		return takes
+	case p.JitterDistribution == topologies.JitterUniform && p.Trace == nil:
+		return takes + max(0, int64(p.Delay-p.Jitter))
+	}
+	return takes + int64(p.Delay)
 }
 
 // transmit is Transmit for frames that arrive at most once.

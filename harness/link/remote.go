@@ -37,7 +37,7 @@ type EmulatorConfig struct {
 	Topology *topologies.Topology `json:"topology"`
 	// Ports has one entry a host, in any order.
 	Ports []Port `json:"ports"`
-	// Seed makes losses and jitter repeatable, given the same frames.
+	// Seed makes what happens by chance repeatable, given the same frames.
 	Seed uint64 `json:"seed"`
 	// BufferBytes bounds the memory for frames in flight; 0 means 512 MiB. What
 	// doesn't fit is counted in EmulatorReport.MemoryDrops.
@@ -56,18 +56,45 @@ type EmulatorReady struct {
 }
 
 // Commands are the lines that RunEmulator reads.
-const CommandReport = "report"
+const (
+	// CommandReport asks what the links have done so far; an EmulatorReport answers.
+	CommandReport = "report"
+	// CommandSet changes both directions of a link; an EmulatorAnswer says that it is
+	// in force.
+	CommandSet = "set"
+	// CommandCapture writes a link's frames to a file from now on; an EmulatorAnswer
+	// says that it has begun.
+	CommandCapture = "capture"
+	// CommandEndCapture ends that; an EmulatorAnswer says that the file is complete.
+	CommandEndCapture = "end_capture"
+)
 
 // EmulatorCommand is a line on the emulator's standard input.
 type EmulatorCommand struct {
-	// Command is CommandReport.
+	// Command is one of the constants above.
 	Command string `json:"command"`
+	// Link is the link's name, for all but CommandReport.
+	Link string `json:"link,omitempty"`
+	// AToB and BToA are the link's parameters from now on, both for CommandSet.
+	AToB *topologies.Parameters `json:"a_to_b,omitempty"`
+	BToA *topologies.Parameters `json:"b_to_a,omitempty"`
+	// Path is the file for CommandCapture. It must exist; the emulator appends to it.
+	Path string `json:"path,omitempty"`
+}
+
+// EmulatorAnswer is the answer to all commands but CommandReport.
+type EmulatorAnswer struct {
+	Done bool `json:"done"`
+	// Error says why it wasn't done.
+	Error string `json:"error,omitempty"`
 }
 
 // EmulatorReport is the answer to CommandReport: an engine.LinkReport with the
 // causes of its EmulatorDrops, which sum to it. In the directions, Frames and
 // Bytes count what was or will be delivered to the far end; the frames offered
-// are Frames + LossDrops + QueueDrops.
+// are Frames - Duplicates + LossDrops + QueueDrops + DownDrops. A frame that is on the
+// link's capture at one end only, and no loss, counts in CaptureMissed once, one that is
+// at neither end twice.
 type EmulatorReport struct {
 	engine.LinkReport
 	// ReceiveDrops overflowed the emulator's receive buffer.
@@ -126,6 +153,45 @@ func (r *Remote) Report() (EmulatorReport, error) {
 		return report, fmt.Errorf("reading the link emulator's report: it answered %q", report.Error)
 	}
 	return report, nil
+}
+
+// SetLink changes both directions of a link. Frames that are on the way, or in the
+// queue, keep their times; if a direction goes down or comes up, frames that come
+// later take other paths. It returns once the change is in force, and fails, changing
+// nothing, if there is no such link or the parameters make no sense. Parameters that
+// do more than delay need hosts that send single segments: see NeedsSegments.
+func (r *Remote) SetLink(link string, aToB, bToA topologies.Parameters) error {
+	return r.ask("changing link "+link, EmulatorCommand{Command: CommandSet, Link: link, AToB: &aToB, BToA: &bToA})
+}
+
+// Capture writes the frames of a link, as they enter and leave it in both directions,
+// to a file from now on, in the format pcapng, until EndCapture, until nobody reads the
+// file (a pipe) any more, or until the emulator has ended. The file must exist, at a
+// path that the emulator's process can open. A link has one capture at a time. What the
+// capture missed is in the report.
+func (r *Remote) Capture(link, path string) error {
+	return r.ask("capturing link "+link, EmulatorCommand{Command: CommandCapture, Link: link, Path: path})
+}
+
+// EndCapture ends a link's capture, if it has one. The file then has all that was
+// captured; an error says why it doesn't.
+func (r *Remote) EndCapture(link string) error {
+	return r.ask("ending the capture of link "+link, EmulatorCommand{Command: CommandEndCapture, Link: link})
+}
+
+// ask sends a command that is answered by an EmulatorAnswer.
+func (r *Remote) ask(doing string, command EmulatorCommand) error {
+	if err := r.commands.Encode(command); err != nil {
+		return fmt.Errorf("%s: asking the link emulator: %w", doing, err)
+	}
+	var answer EmulatorAnswer
+	if err := r.read(&answer); err != nil {
+		return fmt.Errorf("%s: reading the link emulator's answer: %w", doing, err)
+	}
+	if !answer.Done {
+		return fmt.Errorf("%s: %s", doing, answer.Error)
+	}
+	return nil
 }
 
 func (r *Remote) read(into any) error {

@@ -11,9 +11,10 @@ import (
 )
 
 // NeedsSegments is true if some link must treat each segment on its own, because it
-// loses frames, limits their rate or varies their delay. Then LimitSegments must
-// be called for every host's interface before the host sends: a lost frame that
-// holds 45 segments is 45 lost segments.
+// does more than delay each by the same time. Then LimitSegments must be called for
+// every host's interface before the host sends: a lost frame that holds 45 segments is
+// 45 lost segments. So it must where links will be changed to such ones later; and for
+// a capture to show the segments that a real link would carry.
 func NeedsSegments(t *topologies.Topology) bool {
 	for _, link := range t.Links {
 		if !link.AToB.DelayOnly() || !link.BToA.DelayOnly() {

@@ -26,10 +26,17 @@ type Figure struct {
 const (
 	figureWidth  = 16 * vg.Centimeter
 	figureHeight = 8 * vg.Centimeter
+	legendGap    = 4 * vg.Millimeter
+	// maxLegendRows fit below each other beside a figure.
+	maxLegendRows = 16
 	// maxPoints bounds what a figure draws of a pair; of more, some are left out evenly.
 	maxPoints = 2000
-	// axisQuantile is the share of all round trips that the axes reach to.
-	axisQuantile = 0.99
+	// Axes of round trips reach from the least to so many interquartile ranges above the
+	// third quartile of each pair: however many pairs there are each is seen, and some
+	// late round trips don't squeeze the others together.
+	axisRanges = 4
+	figureEdge = 1.5 * vg.Millimeter
+	legendSize = vg.Length(9)
 )
 
 // palette is Okabe and Ito's, which colour-blind readers tell apart too.
@@ -39,8 +46,10 @@ var palette = []color.Color{
 	color.RGBA{0x00, 0x00, 0x00, 0xff},
 }
 
+var gridColour = color.Gray{Y: 0xe4}
+
 // dashes tell lines apart in print too, once the colours are used up.
-var dashes = [][]vg.Length{nil, {vg.Points(4), vg.Points(2)}, {vg.Points(1), vg.Points(2)}}
+var dashes = [][]vg.Length{nil, {vg.Points(4), vg.Points(2)}, {vg.Points(1), vg.Points(2)}, {vg.Points(6), vg.Points(2), vg.Points(1), vg.Points(2)}}
 
 // Figures are the distribution of all round trips beside the normal one fitted to
 // their bulk, then for each machine the cumulative distributions of its round trips to
@@ -77,22 +86,63 @@ func (s *Study) sources() []string {
 	return sources
 }
 
-// axisEnd is how far the axes of round trips reach, in ms.
-func (s *Study) axisEnd() float64 { return quantile(s.all, axisQuantile) * 1.05 }
+// axis is that of the round trips of pairs, in ms, and the share of them that lies beyond.
+func (s *Study) axis(pairs []Pair) (low, high, beyond float64) {
+	low = math.Inf(1)
+	for _, pair := range pairs {
+		low = min(low, *pair.Min)
+		third := pair.Percentiles["75"]
+		high = max(high, min(*pair.Max, third+axisRanges*(third-pair.Percentiles["25"])))
+	}
+	margin := 0.05 * (high - low)
+	low, high = max(0, low-margin), high+margin
+	answered, outside := 0, 0
+	for _, pair := range pairs {
+		for _, ms := range s.samples[[2]string{pair.From, pair.To}].ms {
+			if ms > high {
+				outside++
+			}
+		}
+		answered += pair.Answered
+	}
+	return low, high, float64(outside) / float64(answered)
+}
 
-func (s *Study) newPlot(x, y string) *plot.Plot {
+// shown are the pairs of a figure, those from a machine that were answered.
+func (s *Study) shown(from string) (pairs []Pair) {
+	for _, pair := range s.Pairs {
+		if pair.From == from && pair.Answered > 0 {
+			pairs = append(pairs, pair)
+		}
+	}
+	return pairs
+}
+
+// beyondAxis is what a caption says of round trips that aren't seen.
+func beyondAxis(share float64) string {
+	if share == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %.2g%% of them are beyond the axis.", 100*share)
+}
+
+func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = x, y
-	p.Legend.Top = true
+	p.X.LineStyle.Width, p.Y.LineStyle.Width = vg.Points(0.6), vg.Points(0.6)
+	grid := plotter.NewGrid()
+	grid.Horizontal.Color, grid.Vertical.Color = gridColour, gridColour
+	p.Add(grid)
 	return p
 }
 
 // density is a histogram of all round trips, scaled to a probability density, with the
 // fit.
 func (s *Study) density() (Figure, error) {
-	p := s.newPlot("round trip [ms]", "probability density [1/ms]")
-	end := s.axisEnd()
-	within, _ := slices.BinarySearch(s.all, end)
+	p := newPlot("round trip [ms]", "probability density [1/ms]")
+	pairs := slices.DeleteFunc(slices.Clone(s.Pairs), func(pair Pair) bool { return pair.Answered == 0 || !s.counts(pair.From, pair.To) })
+	low, high, beyond := s.axis(pairs)
+	within, _ := slices.BinarySearch(s.all, high)
 	histogram, err := plotter.NewHist(plotter.Values(s.all[:max(within, 1)]), 150)
 	if err != nil {
 		return Figure{}, err
@@ -103,75 +153,97 @@ func (s *Study) density() (Figure, error) {
 		if width := bin.Max - bin.Min; width > 0 {
 			bin.Weight /= float64(len(s.all)) * width
 		}
+		p.Y.Max = max(p.Y.Max, 1.05*bin.Weight)
 	}
 	p.Add(histogram)
-	caption := fmt.Sprintf("All %d round trips; %.1f%% of them are beyond the axis.", len(s.all),
-		100*float64(len(s.all)-within)/float64(len(s.all)))
+	caption := fmt.Sprintf("All %d round trips between different machines.", len(s.all)) +
+		beyondAxis(beyond)
 	if n := s.All.Normal; n != nil {
 		normal := distuv.Normal{Mu: n.Mean, Sigma: n.Stddev}
 		line := plotter.NewFunction(func(x float64) float64 { return n.Share * normal.Prob(x) })
 		line.Color, line.Width, line.Samples = palette[3], vg.Points(1.5), 400
 		p.Add(line)
+		p.Y.Max = max(p.Y.Max, 1.05*n.Share*normal.Prob(n.Mean))
 		caption += fmt.Sprintf(" The line is a normal distribution with mean %.3g ms and standard deviation %.3g ms, fitted to the bulk (%.1f%%).",
 			n.Mean, n.Stddev, 100*n.Share)
+		if n.KS > badFit {
+			caption += " The bulk isn't normal."
+		}
 	}
-	p.X.Min, p.X.Max, p.Y.Min = math.Max(0, s.all[0]*0.95), end, 0
-	return s.finish(p, "density", caption)
+	p.X.Min, p.X.Max, p.Y.Min = low, high, 0
+	return finish(p, nil, "density", caption)
 }
 
-// lines draws something for each peer of a machine.
-func (s *Study) lines(p *plot.Plot, from string, points func(*sample) plotter.XYs, scattered bool) error {
-	i := 0
-	for _, pair := range s.Pairs {
-		if pair.From != from || pair.Answered == 0 {
-			continue
-		}
+// lines draws something for each peer of a machine, and names them in a legend.
+func (s *Study) lines(p *plot.Plot, from string, points func(*sample) plotter.XYs, scattered bool) ([]plot.Legend, error) {
+	var legends []plot.Legend
+	for i, pair := range s.shown(from) {
 		xys := points(s.samples[[2]string{pair.From, pair.To}])
 		colour, dash := palette[i%len(palette)], dashes[i/len(palette)%len(dashes)]
-		i++
+		if i%maxLegendRows == 0 {
+			legend := plot.NewLegend()
+			legend.TextStyle.Font.Size = legendSize
+			legends = append(legends, legend)
+		}
+		legend := &legends[len(legends)-1]
 		if scattered {
 			scatter, err := plotter.NewScatter(xys)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			scatter.GlyphStyle = draw.GlyphStyle{Color: colour, Radius: vg.Points(1), Shape: draw.CircleGlyph{}}
+			shape := shapes[i/len(palette)%len(shapes)]
+			scatter.GlyphStyle = draw.GlyphStyle{Color: colour, Radius: vg.Points(1), Shape: shape}
 			p.Add(scatter)
-			p.Legend.Add("to "+pair.To, scatter)
+			inLegend := *scatter
+			inLegend.Radius = vg.Points(2.5)
+			legend.Add("to "+shortened(pair.To), &inLegend)
 			continue
 		}
 		line, err := plotter.NewLine(xys)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		line.Color, line.Dashes, line.Width = colour, dash, vg.Points(1.2)
 		p.Add(line)
-		p.Legend.Add("to "+pair.To, line)
+		legend.Add("to "+shortened(pair.To), line)
 	}
-	return nil
+	return legends, nil
+}
+
+// shapes of points tell them apart once the colours are used up.
+var shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.CrossGlyph{}, draw.TriangleGlyph{}, draw.PlusGlyph{}}
+
+// shortened leaves a legend narrow enough for the figure beside it.
+func shortened(name string) string {
+	const most = 24
+	if runes := []rune(name); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return name
 }
 
 func (s *Study) cumulative(from string) (Figure, error) {
-	p := s.newPlot("round trip [ms]", "share of round trips")
-	p.Legend.Top, p.Legend.Left = false, false
-	err := s.lines(p, from, func(sample *sample) plotter.XYs {
+	p := newPlot("round trip [ms]", "share of round trips")
+	legends, err := s.lines(p, from, func(sample *sample) plotter.XYs {
 		sorted := slices.Sorted(slices.Values(sample.ms))
-		var xys plotter.XYs
+		xys := plotter.XYs{{X: sorted[0], Y: 0}}
 		for _, i := range thinned(len(sorted)) {
 			xys = append(xys, plotter.XY{X: sorted[i], Y: float64(i+1) / float64(len(sorted))})
 		}
 		return xys
 	}, false)
-	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = math.Max(0, s.all[0]*0.95), s.axisEnd(), 0, 1
 	if err != nil {
 		return Figure{}, err
 	}
-	return s.finish(p, "cdf-"+from, "Cumulative distribution of the round trips from "+from+" to each other machine.")
+	low, high, beyond := s.axis(s.shown(from))
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low, high, 0, 1
+	return finish(p, legends, "cdf-"+from, "Cumulative distributions of the round trips from "+from+"."+beyondAxis(beyond))
 }
 
 func (s *Study) overTime(from string) (Figure, error) {
-	p := s.newPlot("time since the first probe [s]", "round trip [ms]")
+	p := newPlot("time since the first probe [s]", "round trip [ms]")
 	left := false
-	err := s.lines(p, from, func(sample *sample) plotter.XYs {
+	legends, err := s.lines(p, from, func(sample *sample) plotter.XYs {
 		var xys plotter.XYs
 		indexes := thinned(len(sample.ms))
 		left = left || len(indexes) < len(sample.ms)
@@ -183,12 +255,13 @@ func (s *Study) overTime(from string) (Figure, error) {
 	if err != nil {
 		return Figure{}, err
 	}
-	p.Y.Min, p.Y.Max = math.Max(0, s.all[0]*0.95), s.axisEnd()
-	caption := "Round trips from " + from + " over time."
+	low, high, beyond := s.axis(s.shown(from))
+	p.Y.Min, p.Y.Max = low, high
+	caption := "Round trips from " + from + " over time." + beyondAxis(beyond)
 	if left {
 		caption += fmt.Sprintf(" Of each pair %d points are drawn, evenly chosen.", maxPoints)
 	}
-	return s.finish(p, "time-"+from, caption)
+	return finish(p, legends, "time-"+from, caption)
 }
 
 // thinned are the indexes of n values that are drawn, the last always.
@@ -202,12 +275,37 @@ func thinned(n int) []int {
 	return indexes
 }
 
-func (s *Study) finish(p *plot.Plot, name, caption string) (Figure, error) {
+// finish draws a figure with its legends beside it, where they hide nothing.
+func finish(p *plot.Plot, legends []plot.Legend, name, caption string) (Figure, error) {
 	canvas := vgsvg.New(figureWidth, figureHeight)
-	p.Draw(draw.New(canvas))
+	canvas.SetColor(color.White)
+	canvas.Fill(vg.Rectangle{Max: vg.Point{X: figureWidth, Y: figureHeight}}.Path())
+	area := draw.Crop(draw.New(canvas), figureEdge, -figureEdge, figureEdge, -figureEdge)
+	p.Draw(draw.Crop(area, 0, -drawLegends(legends, area), 0, 0))
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return Figure{}, err
 	}
 	return Figure{Name: name, Caption: caption, SVG: svg.Bytes()}, nil
+}
+
+// drawLegends draws legends side by side at the right edge, as many as leave half of the
+// width to the figure, and returns their width.
+func drawLegends(legends []plot.Legend, area draw.Canvas) (width vg.Length) {
+	fitting := 0
+	for _, legend := range legends {
+		needed := width + legend.Rectangle(area).Size().X + legendGap
+		if fitting > 0 && needed > area.Size().X/2 {
+			break
+		}
+		fitting, width = fitting+1, needed
+	}
+	left := -width
+	for _, legend := range legends[:fitting] {
+		legend.Top, legend.Left = true, true
+		column := draw.Crop(area, area.Size().X+left+legendGap, 0, 0, 0)
+		legend.Draw(column)
+		left += legend.Rectangle(area).Size().X + legendGap
+	}
+	return width
 }

@@ -10,7 +10,9 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // columns are the percentiles of the first table, as the study of five machines that
@@ -32,7 +34,7 @@ func (s *Study) Table(w io.Writer) error {
 	if len(pairs) > maxRows {
 		pairs = pairs[:maxRows]
 	}
-	declared := slices.ContainsFunc(pairs, func(p Pair) bool { return p.DeclaredMS != nil })
+	declared := slices.ContainsFunc(pairs, declaredPair)
 	table := tabwriter.NewWriter(&page, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := "src\tdst\tmean\ts.d.\tmin\t25th\t50th\t75th\tmax\tlost\t"
 	if declared {
@@ -40,7 +42,7 @@ func (s *Study) Table(w io.Writer) error {
 	}
 	fmt.Fprintln(table, head)
 	for _, p := range pairs {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t", p.From, p.To, number(p.Mean), number(p.Stddev), number(p.Min),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s%s\t%s\t", harmless(p.From), harmless(p.To), number(p.Mean), number(p.Stddev), number(p.Min),
 			p.row(columns), number(p.Max), lost(p))
 		if declared {
 			fmt.Fprintf(table, "%s\t", number(p.DeclaredMS))
@@ -51,7 +53,7 @@ func (s *Study) Table(w io.Writer) error {
 	fmt.Fprintln(&page)
 	fmt.Fprintln(table, "src\tdst\t80th\t90th\t95th\t98th\t99th\t99.9th\t")
 	for _, p := range pairs {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", p.From, p.To, p.row(tail))
+		fmt.Fprintf(table, "%s\t%s\t%s\n", harmless(p.From), harmless(p.To), p.row(tail))
 	}
 	_ = table.Flush()
 	if left := len(s.Pairs) - len(pairs); left > 0 {
@@ -62,16 +64,32 @@ func (s *Study) Table(w io.Writer) error {
 	return err
 }
 
+func declaredPair(p Pair) bool { return p.DeclaredMS != nil }
+
+// badFit is the distance of the distributions from which on a fit describes nothing.
+const badFit = 0.1
+
 // overall says what holds of all pairs together.
 func (s *Study) overall() string {
-	if s.All.Answered == 0 {
-		return fmt.Sprintf("none of %d probes was answered", s.All.Sent)
+	text := ""
+	switch n := s.All.Normal; {
+	case s.All.Answered == 0:
+		text = fmt.Sprintf("none of %d probes was answered", s.All.Sent)
+	default:
+		text = fmt.Sprintf("%d round trips, mean %s, s.d. %s, min %s, max %s, %s lost", s.All.Answered, number(s.All.Mean),
+			number(s.All.Stddev), number(s.All.Min), number(s.All.Max), lost(s.All))
+		if n == nil {
+			break
+		}
+		text += fmt.Sprintf("\nnormal distribution fitted to the bulk (%.1f%%): mean %s, s.d. %s", 100*n.Share, number(&n.Mean), number(&n.Stddev))
+		if n.KS > badFit {
+			text += fmt.Sprintf("; but the bulk isn't normal (greatest distance of the distributions %.2f)", n.KS)
+		} else {
+			text += fmt.Sprintf(" (greatest distance of the distributions %.3f)", n.KS)
+		}
 	}
-	text := fmt.Sprintf("%d round trips, mean %s, s.d. %s, min %s, max %s, %s lost", s.All.Answered, number(s.All.Mean),
-		number(s.All.Stddev), number(s.All.Min), number(s.All.Max), lost(s.All))
-	if n := s.All.Normal; n != nil {
-		text += fmt.Sprintf("\nthe bulk (%.1f%%) is near a normal distribution with mean %.4g and s.d. %.3g (greatest distance of the distributions %.3f)",
-			100*n.Share, n.Mean, n.Stddev, n.KS)
+	if s.Sent < s.Planned {
+		text += fmt.Sprintf("\nINCOMPLETE: it ended after %d of %d probes", s.Sent, s.Planned)
 	}
 	return text
 }
@@ -87,6 +105,16 @@ func (p Pair) row(percentiles []string) string {
 		text += "\t"
 	}
 	return text
+}
+
+// harmless replaces what isn't printable, as names of machines may come from others.
+func harmless(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, name)
 }
 
 // number shows a time in ms to a microsecond or to four digits.
@@ -161,15 +189,17 @@ var page = template.Must(template.New("rtt").Funcs(template.FuncMap{
 body { font: 15px/1.4 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1em 0; }
 th, td { padding: .15em .6em; text-align: right; border-bottom: 1px solid #ddd; }
+.overall { white-space: pre-line; }
 figure { margin: 2em 0; } figcaption { color: #555; } svg { max-width: 100%; height: auto; }
 </style></head><body>
 <h1>{{.Title}}</h1>
-<p>Round trips by {{.Study.Protocol}}, in milliseconds. {{.Overall}}</p>
+<p>Round trips by {{.Study.Protocol}}, in milliseconds.</p>
+<p class="overall">Between different machines: {{.Overall}}</p>
 <table><tr><th>src</th><th>dst</th><th>mean</th><th>s.d.</th><th>min</th><th>25th</th><th>50th</th><th>75th</th><th>max</th>
-<th>80th</th><th>90th</th><th>95th</th><th>98th</th><th>99th</th><th>lost</th><th>declared</th></tr>
+<th>80th</th><th>90th</th><th>95th</th><th>98th</th><th>99th</th><th>99.9th</th><th>lost</th>{{if .Declared}}<th>declared</th>{{end}}</tr>
 {{range $p := .Study.Pairs}}<tr><td>{{.From}}</td><td>{{.To}}</td><td>{{number .Mean}}</td><td>{{number .Stddev}}</td><td>{{number .Min}}</td>
 {{- range $name := $.Columns}}<td>{{percentile $p $name}}</td>{{end}}<td>{{number .Max}}</td>
-{{- range $name := $.Tail}}<td>{{percentile $p $name}}</td>{{end}}<td>{{lost .}}</td><td>{{number .DeclaredMS}}</td></tr>
+{{- range $name := $.Tail}}<td>{{percentile $p $name}}</td>{{end}}<td>{{lost .}}</td>{{if $.Declared}}<td>{{number .DeclaredMS}}</td>{{end}}</tr>
 {{end}}</table>
 {{range .Figures}}<figure>{{svg .}}<figcaption>{{.Caption}}</figcaption></figure>
 {{end}}</body></html>
@@ -182,5 +212,6 @@ func (s *Study) HTML(w io.Writer, title string, figures []Figure) error {
 		Study          *Study
 		Figures        []Figure
 		Columns, Tail  []string
-	}{title, s.overall(), s, figures, columns, tail[:5]})
+		Declared       bool
+	}{title, s.overall(), s, figures, columns, tail, slices.ContainsFunc(s.Pairs, declaredPair)})
 }

@@ -37,8 +37,8 @@ type Pair struct {
 	Percentiles map[string]float64 `json:"percentiles"`
 	// DeclaredMS is what the topology predicts; null between real machines.
 	DeclaredMS *float64 `json:"declared"`
-	// Normal is fitted to the bulk; null with fewer than MinFit answers or where they
-	// are all the same.
+	// Normal is fitted to the bulk; null with fewer than MinFit answers or where more
+	// than half of them are the same.
 	Normal *Normal `json:"normal"`
 }
 
@@ -57,60 +57,73 @@ type Normal struct {
 // Study is all that was measured.
 type Study struct {
 	Protocol string `json:"protocol"`
-	// Pairs are in the order of the machines; All is over all pairs, its From and To
-	// empty.
+	// Planned is how many probes were to be sent, Sent how many have a row: fewer if the
+	// study ended early.
+	Planned int `json:"planned"`
+	Sent    int `json:"sent"`
+	// Pairs are in the order of the machines; All is over those of different machines
+	// (of one that only probed itself, over that), its From and To empty.
 	Pairs []Pair `json:"pairs"`
 	All   Pair   `json:"all"`
 	// samples has each pair's rows, for the figures.
 	samples map[[2]string]*sample
 	all     []float64
 	beganNS int64
+	// machines is how many there are.
+	machines int
 }
 
-// sample is a pair's answers in the order of their sending.
+// counts tells the pairs that all is over.
+func (s *Study) counts(from, to string) bool { return from != to || s.machines == 1 }
+
+// sample is a pair's answers in the order that they came in.
 type sample struct {
-	sent int
-	// atS is when each answered probe was sent, in seconds since the first of all.
+	sent   int
 	sentNS []int64
 	ms     []float64
 }
 
-// Declared predicts a round trip in milliseconds; false if it is unknown.
-type Declared func(from, to string) (ms float64, known bool)
-
-// Summarise reads a study's rows. Machines are listed in the order given; rows about
+// Summarise reads a study's rows. Machines are listed in the plan's order; rows about
 // others are an error, as are rows that can't be read.
-func Summarise(rows iter.Seq2[results.RTTRow, error], machines []string, protocol string, declared Declared) (*Study, error) {
-	s := &Study{Protocol: protocol, samples: map[[2]string]*sample{}, beganNS: math.MaxInt64}
+func Summarise(rows iter.Seq2[results.RTTRow, error], plan *results.RTTPlan) (*Study, error) {
+	s := &Study{Protocol: plan.Protocol, machines: len(plan.Machines), samples: map[[2]string]*sample{}, beganNS: math.MaxInt64}
+	s.Planned = plan.Count * len(plan.Machines) * (len(plan.Machines) - 1)
+	if plan.Self {
+		s.Planned += plan.Count * len(plan.Machines)
+	}
 	for row, err := range rows {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(machines, row.From) || !slices.Contains(machines, row.To) {
-			return nil, fmt.Errorf("a row is about %s and %s, which the manifest doesn't list", row.From, row.To)
-		}
 		key := [2]string{row.From, row.To}
 		if s.samples[key] == nil {
+			if !slices.Contains(plan.Machines, row.From) || !slices.Contains(plan.Machines, row.To) {
+				return nil, fmt.Errorf("a row is about %q and %q, which the manifest doesn't both list", row.From, row.To)
+			}
 			s.samples[key] = &sample{}
 		}
 		s.samples[key].add(row)
 		s.beganNS = min(s.beganNS, row.SentNS)
 	}
-	sent := 0
-	for _, from := range machines {
-		for _, to := range machines {
+	sent := 0 // between different machines
+	for _, from := range plan.Machines {
+		for _, to := range plan.Machines {
 			found := s.samples[[2]string{from, to}]
 			if found == nil {
 				continue
 			}
-			pair := describe(found.ms, found.sent)
+			pair := describe(slices.Sorted(slices.Values(found.ms)), found.sent)
 			pair.From, pair.To = from, to
-			if ms, known := declared(from, to); known {
+			if ns, known := plan.DeclaredNS[from][to]; known {
+				ms := float64(ns) / 1e6
 				pair.DeclaredMS = &ms
 			}
 			s.Pairs = append(s.Pairs, pair)
-			s.all = append(s.all, found.ms...)
-			sent += found.sent
+			s.Sent += found.sent
+			if s.counts(from, to) {
+				s.all = append(s.all, found.ms...)
+				sent += found.sent
+			}
 		}
 	}
 	slices.Sort(s.all)
@@ -126,18 +139,18 @@ func (s *sample) add(row results.RTTRow) {
 	}
 }
 
-// describe makes a pair's statistics of its answers.
-func describe(ms []float64, sent int) Pair {
-	p := Pair{Sent: sent, Answered: len(ms), Percentiles: map[string]float64{}}
+// describe makes a pair's statistics of its answers, which are sorted.
+func describe(sorted []float64, sent int) Pair {
+	p := Pair{Sent: sent, Answered: len(sorted), Percentiles: map[string]float64{}}
 	if sent > 0 {
-		p.LostShare = float64(sent-len(ms)) / float64(sent)
+		p.LostShare = float64(sent-len(sorted)) / float64(sent)
 	}
-	if len(ms) == 0 {
+	if len(sorted) == 0 {
 		return p
 	}
-	sorted := slices.Sorted(slices.Values(ms))
 	mean := stat.Mean(sorted, nil)
-	p.Mean, p.Min, p.Max = &mean, &sorted[0], &sorted[len(sorted)-1]
+	least, most := sorted[0], sorted[len(sorted)-1]
+	p.Mean, p.Min, p.Max = &mean, &least, &most
 	if len(sorted) > 1 {
 		stddev := stat.StdDev(sorted, nil)
 		p.Stddev = &stddev

@@ -27,14 +27,17 @@ func rows(pairs map[[2]string][]float64, order ...[2]string) func(func(results.R
 	}
 }
 
-func unknown(string, string) (float64, bool) { return 0, false }
+// planOf is the plan of a study of machines.
+func planOf(protocol string, machines ...string) *results.RTTPlan {
+	return &results.RTTPlan{Protocol: protocol, Machines: machines, Count: 1}
+}
 
 // The expected numbers are numpy's: mean, std(ddof=1), percentile.
 func TestStatisticsOfAPairAgainstKnownAnswers(t *testing.T) {
 	key := [2]string{"1", "2"}
 	values := []float64{1.7, 2.9, 3.6, 4.3, 1004.7, 3.1, 0, 3.9, 5.5, 2.2}
-	study, err := Summarise(rows(map[[2]string][]float64{key: values}, key), []string{"1", "2"}, "udp",
-		func(from, to string) (float64, bool) { return 3.5, from == "1" })
+	study, err := Summarise(rows(map[[2]string][]float64{key: values}, key), &results.RTTPlan{
+		Protocol: "udp", Machines: []string{"1", "2"}, Count: 10, DeclaredNS: map[string]map[string]int64{"1": {"2": 3.5e6}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +69,7 @@ func TestTheFitIsOfTheBulk(t *testing.T) {
 			values = append(values, 10+random.NormFloat64())
 		}
 	}
-	study, err := Summarise(rows(map[[2]string][]float64{key: values}, key), []string{"a", "b"}, "udp", unknown)
+	study, err := Summarise(rows(map[[2]string][]float64{key: values}, key), planOf("udp", "a", "b"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,14 +81,14 @@ func TestTheFitIsOfTheBulk(t *testing.T) {
 	for i := range constant {
 		constant[i] = 5
 	}
-	if study, err = Summarise(rows(map[[2]string][]float64{key: constant}, key), []string{"a", "b"}, "udp", unknown); err != nil || study.All.Normal != nil {
+	if study, err = Summarise(rows(map[[2]string][]float64{key: constant}, key), planOf("udp", "a", "b")); err != nil || study.All.Normal != nil {
 		t.Errorf("a fit to values that are all the same: %+v, %v", study.All.Normal, err)
 	}
 }
 
 func TestAPairWithoutAnAnswerHasNoNumbers(t *testing.T) {
 	key := [2]string{"a", "b"}
-	study, err := Summarise(rows(map[[2]string][]float64{key: {0, 0}}, key), []string{"a", "b"}, "icmp", unknown)
+	study, err := Summarise(rows(map[[2]string][]float64{key: {0, 0}}, key), planOf("icmp", "a", "b"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +117,7 @@ func TestAPairWithoutAnAnswerHasNoNumbers(t *testing.T) {
 
 func TestRowsAboutOtherMachinesAreRefused(t *testing.T) {
 	key := [2]string{"a", "c"}
-	if _, err := Summarise(rows(map[[2]string][]float64{key: {1}}, key), []string{"a", "b"}, "udp", unknown); err == nil {
+	if _, err := Summarise(rows(map[[2]string][]float64{key: {1}}, key), planOf("udp", "a", "b")); err == nil {
 		t.Error("no error")
 	}
 }
@@ -128,7 +131,7 @@ func TestFiguresAreWellFormedSVG(t *testing.T) {
 		pairs[forth] = append(pairs[forth], 80+random.NormFloat64())
 		pairs[back] = append(pairs[back], 81+random.ExpFloat64())
 	}
-	study, err := Summarise(rows(pairs, forth, back), []string{"<eu>&", "us"}, "tcp", unknown)
+	study, err := Summarise(rows(pairs, forth, back), planOf("tcp", "<eu>&", "us"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,5 +165,97 @@ func TestFewOfManyPointsAreDrawnTheLastAlways(t *testing.T) {
 				t.Fatalf("of %d points number %d is drawn after %d", n, indexes[i], indexes[i-1])
 			}
 		}
+	}
+}
+
+// Round trips of a machine to itself don't cross the network: they stand in their rows,
+// not in what is said of all, unless there is nothing else.
+func TestPairsOfOneMachineStandBesideAll(t *testing.T) {
+	self, other := [2]string{"a", "a"}, [2]string{"a", "b"}
+	pairs := map[[2]string][]float64{self: {0.05, 0.05, 0}, other: {40, 42}}
+	plan := planOf("udp", "a", "b")
+	plan.Self = true
+	study, err := Summarise(rows(pairs, self, other), plan)
+	if err != nil || len(study.Pairs) != 2 || *study.All.Mean != 41 || *study.All.Min != 40 || study.All.Sent != 2 || study.Sent != 5 {
+		t.Fatalf("%v, %+v", err, study)
+	}
+	alone, err := Summarise(rows(pairs, self), planOf("udp", "a"))
+	if err != nil || alone.All.Mean == nil || *alone.All.Mean != 0.05 {
+		t.Errorf("one machine: %v, %+v", err, alone.All)
+	}
+}
+
+func TestAStudyThatEndedEarlySaysSo(t *testing.T) {
+	key := [2]string{"a", "b"}
+	plan := planOf("udp", "a", "b")
+	plan.Count = 4
+	for have, want := range map[int]bool{3: true, 8: false} {
+		study, err := Summarise(rows(map[[2]string][]float64{key: make([]float64, have)}, key), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		if err := study.Table(&text); err != nil || strings.Contains(text.String(), "INCOMPLETE: it ended after 3 of 8 probes") != want {
+			t.Errorf("with %d probes, %v:\n%s", have, err, &text)
+		}
+	}
+}
+
+// Round trips in two clusters aren't normal, and nothing says that they are.
+func TestAFitThatDescribesNothingIsCalledThat(t *testing.T) {
+	near, far := [2]string{"a", "b"}, [2]string{"b", "a"}
+	random := rand.New(rand.NewPCG(5, 6))
+	pairs := map[[2]string][]float64{}
+	for range 1000 {
+		pairs[near] = append(pairs[near], 10+random.NormFloat64())
+		pairs[far] = append(pairs[far], 30+random.NormFloat64())
+	}
+	study, err := Summarise(rows(pairs, near, far), planOf("udp", "a", "b"))
+	if err != nil || !strings.Contains(study.overall(), "the bulk isn't normal") {
+		t.Errorf("%v, %s", err, study.overall())
+	}
+	if study, err = Summarise(rows(pairs, near), planOf("udp", "a", "b")); err != nil || strings.Contains(study.overall(), "isn't normal") {
+		t.Errorf("of one cluster: %v, %s", err, study.overall())
+	}
+}
+
+// Names that come from others can't send the terminal control sequences.
+func TestNamesInTheTableAreHarmless(t *testing.T) {
+	key := [2]string{"a\x1b[31m\tb", "c\nd"}
+	study, err := Summarise(rows(map[[2]string][]float64{key: {1}}, key), planOf("udp", key[0], key[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := study.Table(&text); err != nil || strings.Contains(text.String(), "\x1b") || !strings.Contains(text.String(), "a?[31m?b  c?d") {
+		t.Errorf("%v, %q", err, text.String())
+	}
+}
+
+// A pair far beyond the others is within the axes; a few late round trips aren't.
+func TestAxesShowEveryPairButNotEveryLateRoundTrip(t *testing.T) {
+	machines := []string{"far"}
+	pairs := map[[2]string][]float64{}
+	var order [][2]string
+	random := rand.New(rand.NewPCG(7, 8))
+	for i := range 200 { // the far pair has less than 1% of all
+		name := string(rune('A'+i/26)) + string(rune('a'+i%26))
+		machines = append(machines, name)
+		order = append(order, [2]string{"far", name})
+		middle := 4.0
+		if i == 77 {
+			middle = 90
+		}
+		for range 50 {
+			pairs[order[i]] = append(pairs[order[i]], middle+random.Float64())
+		}
+		pairs[order[i]][7] = 1000
+	}
+	study, err := Summarise(rows(pairs, order...), planOf("udp", machines...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if low, high, beyond := study.axis(study.Pairs); low > 4 || high < 91 || high > 500 || math.Abs(beyond-0.02) > 1e-9 {
+		t.Errorf("the axis is %v to %v, %v beyond", low, high, beyond)
 	}
 }

@@ -184,3 +184,26 @@ func TestASenderEndsWithItsContext(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestDatagramsThatASocketHasNoRoomForAreCounted(t *testing.T) {
+	full, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	if err := full.SetReadBuffer(1); err != nil { // the kernel has a least size
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("udp4", full.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	before := overflows()
+	for range 100 {
+		_, _ = conn.Write(make([]byte, 1000))
+	}
+	if after := overflows(); after < before+50 {
+		t.Errorf("%d before, %d after a hundred datagrams that nobody read", before, after)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -40,7 +41,12 @@ const (
 	MaxPeers    = 1000
 	// MinInterval bounds the probes that a host sends, whoever asks for them.
 	MinInterval = 100 * time.Microsecond
+	// MaxDuration bounds what all rounds take.
+	MaxDuration = 366 * 24 * time.Hour
 )
+
+// handingInterval is how often rows are handed out.
+const handingInterval = 50 * time.Millisecond
 
 // Check tells why an order makes no sense, naming the field and what would be right.
 func Check(order control.Measure) error {
@@ -54,6 +60,9 @@ func Check(order control.Measure) error {
 	case time.Duration(order.IntervalNS) < MinInterval*time.Duration(len(order.Peers)) || time.Duration(order.IntervalNS) > time.Hour:
 		return fmt.Errorf("the interval is %v, want %v for %d peers, to 1h", time.Duration(order.IntervalNS),
 			MinInterval*time.Duration(len(order.Peers)), len(order.Peers))
+	case order.IntervalNS > int64(MaxDuration)/int64(order.Count):
+		return fmt.Errorf("%d probes a peer, one each %v, take longer than %d days: want fewer, or more often",
+			order.Count, time.Duration(order.IntervalNS), MaxDuration/(24*time.Hour))
 	case order.TimeoutNS <= 0 || time.Duration(order.TimeoutNS) > time.Minute:
 		return fmt.Errorf("the timeout is %v, want above 0 and at most 1m", time.Duration(order.TimeoutNS))
 	case order.Bytes < HeaderBytes || order.Bytes > MaxBytes:
@@ -80,74 +89,130 @@ type prober interface {
 }
 
 // Measure carries out an order: in each round of order.IntervalNS one probe to each
-// peer, evenly spread. It hands out each row once its probe is answered or given up, one
-// at a time, and returns the first error of that, or the context's cause; rows of probes
-// that weren't due by then are left out.
-func Measure(ctx context.Context, order control.Measure, row func(Row) error) error {
+// peer, evenly spread. A few times a second it hands out the rows of the probes that
+// were answered or given up, in that order; however slow take is, no probe is late for
+// it. It returns take's first error or the context's cause, once all rows there are were
+// handed out; rows of probes without a verdict by then are left out.
+func Measure(ctx context.Context, order control.Measure, take func([]Row) error) error {
 	if err := Check(order); err != nil {
 		return fmt.Errorf("measuring round trips: %w", err)
 	}
-	m, err := newMeasurement(order, row)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	m, err := newMeasurement(ctx, order)
 	if err != nil {
 		return fmt.Errorf("measuring round trips: %w", err)
 	}
-	defer m.prober.close()
-	expiring := make(chan struct{})
-	ended := make(chan struct{})
-	go func() { defer close(ended); m.expire(expiring) }()
-	err = m.sendAll(ctx)
-	if err == nil {
+	measured := make(chan struct{})
+	var working sync.WaitGroup
+	working.Go(func() { m.expire(measured) })
+	var refused error
+	handing := make(chan struct{})
+	go func() {
+		defer close(handing)
+		if refused = m.handOut(take, measured); refused != nil {
+			stop(refused)
+		}
+	}()
+	if err = m.sendAll(ctx); err == nil {
 		err = m.settle(ctx)
 	}
-	close(expiring)
-	<-ended
-	if err != nil {
-		return err
+	m.prober.close()
+	close(measured)
+	working.Wait()
+	<-handing
+	if refused != nil {
+		return refused
 	}
-	return m.err
+	return err
 }
 
 // measurement is an order at work.
 type measurement struct {
 	order  control.Measure
 	prober prober
-	row    func(Row) error
 
 	mu      sync.Mutex
 	pending map[probe]time.Time
 	// queue has the pending probes, and answered ones, in the order of their sending.
 	queue []probe
-	err   error
+	// rows have to be handed out.
+	rows []Row
 	// changed is sent to when the last pending probe is gone.
 	changed chan struct{}
 }
 
 type probe struct{ peer, round int }
 
-func newMeasurement(order control.Measure, row func(Row) error) (*measurement, error) {
-	m := &measurement{order: order, row: row, pending: map[probe]time.Time{}, changed: make(chan struct{}, 1)}
+func newMeasurement(ctx context.Context, order control.Measure) (*measurement, error) {
+	m := &measurement{order: order, pending: map[probe]time.Time{}, changed: make(chan struct{}, 1)}
 	addresses := make([]netip.AddrPort, len(order.Peers))
 	for i, peer := range order.Peers {
-		resolved, err := net.ResolveUDPAddr("udp4", peer.Address)
-		if err != nil {
+		var err error
+		if addresses[i], err = resolve(ctx, peer.Address); err != nil {
 			return nil, fmt.Errorf("the address of %s: %w", peer.Name, err)
 		}
-		ip, _ := netip.AddrFromSlice(resolved.IP.To4())
-		if !ip.IsValid() {
-			return nil, fmt.Errorf("the address of %s is %q: want host:port", peer.Name, peer.Address)
-		}
-		addresses[i] = netip.AddrPortFrom(ip, uint16(resolved.Port))
 	}
 	var err error
 	switch order.Protocol {
 	case UDP:
 		m.prober, err = newUDP(addresses, order.Bytes, m.answered)
 	case TCP:
-		m.prober = newTCP(addresses, order.Bytes, time.Duration(order.TimeoutNS), m.answered)
+		m.prober = newTCP(ctx, addresses, order.Bytes, time.Duration(order.TimeoutNS), m.answered)
 	case ICMP:
 		m.prober, err = newICMP(addresses, order.Bytes, m.answered)
 	}
 	return m, err
+}
+
+// resolve finds the IPv4 address of a host:port, as this machine knows it.
+func resolve(ctx context.Context, address string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return netip.AddrPort{}, fmt.Errorf("%q, want host:port", address)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q has the port %q, want 1 to 65535", address, port)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if !ip.Unmap().Is4() {
+			return netip.AddrPort{}, fmt.Errorf("%q is no IPv4 address", address)
+		}
+		return netip.AddrPortFrom(ip.Unmap(), uint16(number)), nil
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+	if ctx.Err() != nil {
+		return netip.AddrPort{}, context.Cause(ctx)
+	}
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.AddrPortFrom(found[0].Unmap(), uint16(number)), nil
+}
+
+// handOut hands out rows now and then, and once more when all was measured.
+func (m *measurement) handOut(take func([]Row) error, measured <-chan struct{}) error {
+	ticker := time.NewTicker(handingInterval)
+	defer ticker.Stop()
+	for last := false; !last; {
+		select {
+		case <-ticker.C:
+		case <-measured:
+			last = true
+		}
+		m.mu.Lock()
+		rows := m.rows
+		m.rows = nil
+		m.mu.Unlock()
+		if len(rows) == 0 {
+			continue
+		}
+		if err := take(rows); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sendAll sends all probes at their times.
@@ -169,26 +234,19 @@ func (m *measurement) sendAll(ctx context.Context) error {
 			} else if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if err := m.sendOne(probe{peer, round}); err != nil {
-				return err
-			}
+			m.sendOne(probe{peer, round})
 		}
 	}
 	return nil
 }
 
-func (m *measurement) sendOne(p probe) error {
+func (m *measurement) sendOne(p probe) {
 	m.mu.Lock()
-	err := m.err
 	m.pending[p] = time.Now()
 	m.queue = append(m.queue, p)
 	m.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	// A probe that can't be sent is one without an answer: it is given up in time.
 	_ = m.prober.send(p.peer, p.round)
-	return nil
 }
 
 // answered notes an answer; one that is late or comes twice counts for nothing.
@@ -207,12 +265,10 @@ func (m *measurement) answered(at time.Time, peer, round int) {
 	m.finish(p, Row{Peer: peer, Round: round, SentNS: sent.UnixNano(), RTTNS: max(int64(rtt), 1)})
 }
 
-// finish hands out a probe's row; the mutex is held.
+// finish keeps a probe's row to hand out; the mutex is held.
 func (m *measurement) finish(p probe, row Row) {
 	delete(m.pending, p)
-	if err := m.row(row); err != nil && m.err == nil {
-		m.err = err
-	}
+	m.rows = append(m.rows, row)
 	if len(m.pending) == 0 {
 		select {
 		case m.changed <- struct{}{}:

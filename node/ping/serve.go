@@ -27,13 +27,16 @@ const (
 	wordDone    = "done"
 	wordError   = "error"
 
-	maxLineBytes = 256 << 10
+	// An order has up to MaxPeers names and addresses.
+	maxLineBytes = 1 << 20
 	// helloTimeout is how long a connection may take to say what it wants.
 	helloTimeout = 10 * time.Second
 	// maxOrders bounds the orders that are carried out at once, maxConnections all that
 	// is served.
 	maxOrders      = 16
 	maxConnections = 4096
+	// takeTimeout is how long who ordered may take over a batch of rows.
+	takeTimeout = 30 * time.Second
 )
 
 // Serve answers TCP probes, and measures for whoever asks, until the context ends, at
@@ -147,29 +150,29 @@ func (s *server) measure(ctx context.Context, conn net.Conn, reader io.Reader, t
 		_, _ = io.Copy(io.Discard, reader)
 		cancel()
 	}()
-	rows := bufio.NewWriter(conn)
-	last := time.Now()
-	err := Measure(ctx, order, func(r Row) error {
-		fmt.Fprintf(rows, "%s %d %d %d %d\n", wordRow, r.Peer, r.Round, r.SentNS, r.RTTNS)
-		if time.Since(last) > 100*time.Millisecond {
-			last = time.Now()
-			return rows.Flush()
-		}
-		return nil
-	})
+	err := Measure(ctx, order, func(rows []Row) error { return writeRows(conn, rows) })
 	if err != nil {
-		fmt.Fprintf(rows, "%s %s\n", wordError, strings.ReplaceAll(err.Error(), "\n", " "))
+		fmt.Fprintf(conn, "%s %s\n", wordError, strings.ReplaceAll(err.Error(), "\n", " "))
 	} else {
-		fmt.Fprintln(rows, wordDone)
+		fmt.Fprintln(conn, wordDone)
 	}
-	_ = rows.Flush()
+}
+
+// writeRows sends rows to whoever ordered them; who doesn't take them is let go.
+func writeRows(conn net.Conn, rows []Row) error {
+	_ = conn.SetWriteDeadline(time.Now().Add(takeTimeout))
+	out := bufio.NewWriter(conn)
+	for _, r := range rows {
+		fmt.Fprintf(out, "%s %d %d %d %d\n", wordRow, r.Peer, r.Round, r.SentNS, r.RTTNS)
+	}
+	return out.Flush()
 }
 
 // ErrRefused is what a server answers that can't carry out an order.
 var ErrRefused = errors.New("the order was refused")
 
-// Ask has the server at an address carry out an order, and hands out its rows as
-// Measure does.
+// Ask has the server at an address carry out an order, and hands out its rows one by
+// one. Names in the order's addresses are resolved there.
 func Ask(ctx context.Context, address string, order control.Measure, row func(Row) error) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", address)

@@ -2,11 +2,13 @@ package ping
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -17,6 +19,15 @@ type tcp struct {
 	hearing     sync.WaitGroup
 	cancel      context.CancelFunc
 }
+
+const (
+	// redialPause is how long a lost connection, or one that can't be made, is let be.
+	redialPause = 200 * time.Millisecond
+	// maxDial bounds how long the peers that don't answer hold up the first probe.
+	maxDial = 5 * time.Second
+	// maxWrite is how long a peer that takes nothing may hold up the probes of others.
+	maxWrite = 20 * time.Millisecond
+)
 
 type tcpPeer struct {
 	index   int
@@ -29,8 +40,8 @@ type tcpPeer struct {
 	conn net.Conn // nil while there is none
 }
 
-func newTCP(peers []netip.AddrPort, bytes int, timeout time.Duration, take answered) *tcp {
-	ctx, cancel := context.WithCancel(context.Background())
+func newTCP(ctx context.Context, peers []netip.AddrPort, bytes int, timeout time.Duration, take answered) *tcp {
+	ctx, cancel := context.WithCancel(ctx)
 	t := &tcp{cancel: cancel}
 	var dialled sync.WaitGroup
 	for i, address := range peers {
@@ -51,17 +62,16 @@ func (p *tcpPeer) run(ctx context.Context, take answered, first func()) {
 		first()
 		if err == nil {
 			p.hear(ctx, conn, take)
-			continue
 		}
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(redialPause):
 		case <-ctx.Done():
 		}
 	}
 }
 
 func (p *tcpPeer) dial(ctx context.Context) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: max(p.timeout, time.Second)}
+	dialer := net.Dialer{Timeout: min(max(p.timeout, time.Second), maxDial)}
 	conn, err := dialer.DialContext(ctx, "tcp4", p.address)
 	if err != nil {
 		return nil, err
@@ -96,7 +106,7 @@ func (p *tcpPeer) hear(ctx context.Context, conn net.Conn, take answered) {
 }
 
 // errUnconnected is a probe's that finds no connection.
-var errUnconnected = fmt.Errorf("not connected")
+var errUnconnected = errors.New("not connected")
 
 func (t *tcp) send(peer, round int) error {
 	p := t.connections[peer]
@@ -107,13 +117,13 @@ func (t *tcp) send(peer, round int) error {
 	}
 	packet := make([]byte, p.bytes)
 	header(packet, p.nonce, peer, round)
-	// A peer that doesn't take anything mustn't hold up the probes of others.
-	_ = p.conn.SetWriteDeadline(time.Now().Add(p.timeout))
-	if _, err := p.conn.Write(packet); err != nil {
+	// What is full of probes that nobody takes loses this one: that is its row.
+	_ = p.conn.SetWriteDeadline(time.Now().Add(maxWrite))
+	written, err := p.conn.Write(packet)
+	if err != nil && (written > 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
 		p.conn.Close() // hear notices
-		return err
 	}
-	return nil
+	return err
 }
 
 func (t *tcp) close() {

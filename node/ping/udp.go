@@ -56,7 +56,7 @@ func (u *udp) send(peer, round int) error {
 func (u *udp) hear(take answered) {
 	buffer := make([]byte, 1<<16)
 	for {
-		n, from, err := u.conn.ReadFromUDPAddrPort(buffer)
+		n, _, err := u.conn.ReadFromUDPAddrPort(buffer)
 		at := time.Now()
 		if errors.Is(err, net.ErrClosed) {
 			return
@@ -64,7 +64,8 @@ func (u *udp) hear(take answered) {
 		if err != nil {
 			continue // an ICMP error about an earlier probe
 		}
-		if peer, round, ok := parse(buffer[:n], u.nonce); ok && peer < len(u.peers) && from == u.peers[peer] {
+		// A machine with several addresses may answer from another: the nonce is what tells.
+		if peer, round, ok := parse(buffer[:n], u.nonce); ok && peer < len(u.peers) {
 			take(at, peer, round)
 		}
 	}

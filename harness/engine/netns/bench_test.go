@@ -14,7 +14,7 @@ import (
 // BenchmarkBuild is the time until a lab is up, its emulator forwarding. The
 // time to close it isn't counted.
 func BenchmarkBuild(b *testing.B) {
-	for _, hosts := range []int{10, 100, 1000} {
+	for _, hosts := range []int{10, 100, 500} {
 		b.Run(fmt.Sprintf("hosts=%d", hosts), func(b *testing.B) {
 			for b.Loop() {
 				design := blueprint(hosts, topologies.Parameters{Delay: 20 * time.Millisecond})

@@ -63,6 +63,9 @@ func runIfChild() {
 
 // runEmulator takes its configuration from the first line of standard input.
 func runEmulator() error {
+	if err := takeFiles(); err != nil {
+		return err
+	}
 	stdin := bufio.NewReader(os.Stdin)
 	line, err := stdin.ReadBytes('\n')
 	if err != nil {
@@ -75,9 +78,9 @@ func runEmulator() error {
 	return link.RunEmulator(config, stdin, os.Stdout)
 }
 
-// environment is the process's own, with the given child mode or none.
-func environment(mode string) []string {
-	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
+// environment is the one given, with the given child mode or none.
+func environment(of []string, mode string) []string {
+	env := slices.DeleteFunc(slices.Clone(of), func(entry string) bool {
 		return strings.HasPrefix(entry, childVariable+"=")
 	})
 	if mode != "" {
@@ -106,14 +109,14 @@ func needsUserNamespace() bool {
 func initCommand(control *os.File, stderr io.Writer) *exec.Cmd {
 	command := exec.Command(self)
 	command.Args[0] = "quorumlab-netns-init"
-	command.Env = environment(childInit)
+	command.Env = environment(os.Environ(), childInit)
 	command.ExtraFiles = []*os.File{control}
 	command.Stderr = stderr
 	// Should a process that left the lab's session hold standard error open,
 	// don't wait for it.
 	command.WaitDelay = time.Second
 	command.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS,
 		Pdeathsig:  syscall.SIGKILL,
 		// A session of its own, so that Ctrl-C reaches the controller alone.
 		Setsid: true,
@@ -148,15 +151,6 @@ func spawn(control *os.File, stderr io.Writer) (*os.Process, <-chan struct{}, er
 		return nil, nil, err
 	}
 	return command.Process, ended, nil
-}
-
-// socketPair makes the two ends of a control connection.
-func socketPair() (ours, theirs *os.File, err error) {
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("making the lab's control connection: %w", err)
-	}
-	return os.NewFile(uintptr(ends[0]), "lab control"), os.NewFile(uintptr(ends[1]), "lab control, init's end"), nil
 }
 
 // tail passes on what is written to it and remembers the end.

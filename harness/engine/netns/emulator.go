@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"quorumlab/harness/engine"
 	"quorumlab/harness/link"
+	"quorumlab/harness/passing"
 )
 
 // emulator is a lab's link emulator, a process in the fabric.
@@ -29,6 +31,8 @@ type emulator struct {
 	silent chan struct{}
 	// turn holds one token: whoever has it speaks to the emulator.
 	turn chan struct{}
+	// files is the connection by which the emulator is handed files.
+	files *passing.Connection
 }
 
 // startEmulator runs the emulator and waits until it forwards frames.
@@ -44,10 +48,16 @@ func startEmulator(ctx context.Context, l *lab, config link.EmulatorConfig, log 
 		stderr.Close()
 		close(e.silent)
 	}()
+	filesTheirs, err := e.connect()
+	if err != nil {
+		stderrTheirs.Close()
+		return nil, err
+	}
 	e.process, err = l.start(ctx, "the link emulator",
-		startRequest{Path: self, Arguments: []string{"quorumlab-netns-links"}, Child: childEmulator}, stderrTheirs)
-	// Ours was the last copy outside the emulator, so that its end can be seen.
+		startRequest{Path: self, Arguments: []string{"quorumlab-netns-links"}, Child: childEmulator}, stderrTheirs, filesTheirs)
+	// Ours were the last copies outside the emulator, so that its end can be seen.
 	stderrTheirs.Close()
+	filesTheirs.Close()
 	if err != nil {
 		return nil, fmt.Errorf("starting the link emulator: %w", err)
 	}
@@ -63,6 +73,23 @@ func startEmulator(ctx context.Context, l *lab, config link.EmulatorConfig, log 
 	}
 }
 
+// connect makes the connection for files; it returns the emulator's end.
+func (e *emulator) connect() (theirs *os.File, err error) {
+	ours, theirs, err := passing.Pair("link emulator's files")
+	if err != nil {
+		return nil, err
+	}
+	if e.files, err = passing.FromFile(ours); err != nil {
+		theirs.Close()
+		return nil, err
+	}
+	go func() {
+		<-e.silent // its end, also that of the lab
+		e.files.Close()
+	}()
+	return theirs, nil
+}
+
 func (e *emulator) configure(config link.EmulatorConfig) error {
 	if err := json.NewEncoder(e.process.Stdin()).Encode(config); err != nil {
 		return e.explain(fmt.Errorf("configuring the link emulator: %w", err))
@@ -72,36 +99,55 @@ func (e *emulator) configure(config link.EmulatorConfig) error {
 	return e.explain(err)
 }
 
-// report asks for the links' counters. Should the caller not wait for the
-// answer, it is still read before the next question.
-func (e *emulator) report(ctx context.Context) (engine.LinkReport, error) {
+// ask speaks to the emulator, which answers one question after the other. Should the
+// caller not wait for the answer, it is still read before the next question.
+func ask[T any](ctx context.Context, e *emulator, doing string, question func(*link.Remote) (T, error)) (T, error) {
 	type answer struct {
-		report link.EmulatorReport
-		err    error
+		value T
+		err   error
 	}
 	answered := make(chan answer, 1)
 	select {
 	case <-e.turn:
 		go func() {
-			report, err := e.remote.Report()
+			value, err := question(e.remote)
 			e.turn <- struct{}{}
-			answered <- answer{report, e.explain(err)}
+			answered <- answer{value, e.explain(err)}
 		}()
 	case <-ctx.Done():
 	}
 	select {
 	case a := <-answered:
-		a.report.Emulator = e.granted
-		return a.report.LinkReport, a.err
+		return a.value, a.err
 	case <-ctx.Done():
-		return engine.LinkReport{}, fmt.Errorf("reading the links' counters: %w", context.Cause(ctx))
+		var none T
+		return none, fmt.Errorf("%s: %w", doing, context.Cause(ctx))
 	}
 }
 
-// explain replaces the error of a broken pipe to the emulator by why it broke.
+// command has the emulator do something that has no other answer than done.
+func (e *emulator) command(ctx context.Context, doing string, do func(*link.Remote) error) error {
+	_, err := ask(ctx, e, doing, func(r *link.Remote) (struct{}, error) { return struct{}{}, do(r) })
+	return err
+}
+
+// report asks for the links' counters.
+func (e *emulator) report(ctx context.Context) (engine.LinkReport, error) {
+	report, err := ask(ctx, e, "reading the links' counters", func(r *link.Remote) (link.EmulatorReport, error) {
+		return r.Report()
+	})
+	report.Emulator = e.granted
+	return report.LinkReport, err
+}
+
+// explain replaces the error of a broken connection to the emulator by why it broke.
 // It breaks only with the emulator, so its end is waited for.
 func (e *emulator) explain(err error) error {
-	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, unix.EPIPE) {
+	broken := false
+	for _, how := range []error{io.ErrUnexpectedEOF, os.ErrClosed, net.ErrClosed, passing.ErrClosed, unix.EPIPE, unix.ECONNRESET} {
+		broken = broken || errors.Is(err, how)
+	}
+	if !broken {
 		return err
 	}
 	select {

@@ -25,8 +25,8 @@ const (
 
 	maxHosts = 1000
 	// maxKernelHosts bounds what every host must know of every other on the
-	// kernel's links.
-	maxKernelHosts = 200
+	// kernel's links, which takes the kernel 1 kB for each pair: 250 MB.
+	maxKernelHosts = 500
 
 	// defaultCongestionControl is in every kernel, and open to every user.
 	defaultCongestionControl = "reno"
@@ -140,9 +140,16 @@ func (l *lab) build(ctx context.Context, blueprint engine.Blueprint) error {
 	if l.executor, l.reason, err = chooseLinks(blueprint, features); err != nil {
 		return err
 	}
-	build := buildRequest{Topology: blueprint.Topology, CongestionControl: blueprint.CongestionControl}
+	l.segments = blueprint.Changing || link.NeedsSegments(blueprint.Topology)
+	build := buildRequest{
+		Topology: blueprint.Topology, CongestionControl: blueprint.CongestionControl,
+		Segments: l.segments, Changing: blueprint.Changing,
+	}
 	if l.executor == engine.LinksKernel {
 		build.Kernel = &features
+	} else {
+		// The links, which may have long traces, are the emulator's business alone.
+		build.Topology = &topologies.Topology{Hosts: blueprint.Topology.Hosts}
 	}
 	if _, err := l.init.call(ctx, request{Build: &build}); err != nil || build.Kernel != nil {
 		return err
@@ -155,8 +162,11 @@ func (l *lab) build(ctx context.Context, blueprint engine.Blueprint) error {
 
 // chooseLinks says who executes the links, and why.
 func chooseLinks(blueprint engine.Blueprint, features link.KernelFeatures) (executor, reason string, err error) {
-	if blueprint.Links == engine.LinksUserspace {
+	switch {
+	case blueprint.Links == engine.LinksUserspace:
 		return engine.LinksUserspace, "asked for", nil
+	case blueprint.Links == engine.LinksAuto && blueprint.Changing:
+		return engine.LinksUserspace, "what links will be changed to, the kernel may not be able to do", nil
 	}
 	err = link.KernelSupports(blueprint.Topology, features)
 	if hosts := len(blueprint.Topology.Hosts); err == nil && hosts > maxKernelHosts {

@@ -9,12 +9,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"quorumlab/harness/engine"
+	"quorumlab/harness/passing"
 )
 
 // labInit is PID 1 of a lab. It holds everything that the lab consists of, so
 // that its end is the end of it all.
 type labInit struct {
-	connection *connection
+	connection *passing.Connection
 	reaper     *reaper
 	// network is nil until the lab is built.
 	network *network
@@ -29,7 +32,7 @@ type received struct {
 // runInit serves the controller until it is gone. It never returns.
 func runInit() {
 	unix.CloseOnExec(controlDescriptor)
-	connection, err := newConnection(os.NewFile(controlDescriptor, "control"))
+	connection, err := passing.FromFile(os.NewFile(controlDescriptor, "control"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab init:", err)
 		os.Exit(1)
@@ -54,19 +57,19 @@ func runInit() {
 	}
 }
 
-func receiveRequest(c *connection) (received, error) {
+func receiveRequest(c *passing.Connection) (received, error) {
 	var r received
-	if err := c.receive(&r.request); err != nil {
+	if err := c.Receive(&r.request); err != nil {
 		return r, err
 	}
-	files, err := c.take(r.request.Files)
+	files, err := c.Take(r.request.Files)
 	r.files = files
 	return r, err
 }
 
 // say sends a message. If that fails the controller is gone, and so is the lab.
 func (l *labInit) say(m message) {
-	if err := l.connection.send(m); err != nil {
+	if err := l.connection.Send(m); err != nil {
 		os.Exit(0)
 	}
 }
@@ -126,6 +129,7 @@ func (l *labInit) serve(r received) {
 	if err != nil {
 		answer.Error = err.Error()
 		errors.As(err, &answer.Errno)
+		answer.Unsupported = errors.Is(err, engine.ErrUnsupported)
 	}
 	l.say(answer)
 }
@@ -141,9 +145,11 @@ func (l *labInit) carryOut(r received) (message, error) {
 	case q.Start != nil:
 		return message{}, l.start(*q.Start, r.files)
 	case q.Signal != nil:
-		return message{}, l.reaper.signal(q.Signal.Process, q.Signal.Signal)
+		return message{}, l.reaper.signal(q.Signal.Process, q.Signal.Signal, q.Signal.Group)
 	case q.Report != nil:
 		return l.report()
+	case q.Set != nil:
+		return message{}, l.set(*q.Set)
 	default:
 		return message{}, errors.New("the lab's init was asked for nothing it knows")
 	}
@@ -151,16 +157,11 @@ func (l *labInit) carryOut(r received) (message, error) {
 
 // start runs a process on a host or, with no host, in the fabric.
 func (l *labInit) start(q startRequest, files []int) error {
-	if len(files) != 2 && len(files) != 3 {
-		return fmt.Errorf("starting %s: %d files came, want 2 or 3", q.Path, len(files))
+	if len(files) < 2 || len(files) > 4 {
+		return fmt.Errorf("starting %s: %d files came, want 2 to 4", q.Path, len(files))
 	}
-	stdio := [3]uintptr{uintptr(files[0]), uintptr(files[1]), 2}
-	if len(files) == 3 {
-		stdio[2] = uintptr(files[2])
-	}
-	run := func() error {
-		return l.reaper.start(q.Process, q.Path, q.Arguments, environment(q.Child), stdio)
-	}
+	attributes := attributesOf(q, files)
+	run := func() error { return l.reaper.start(q.Process, q.Path, q.Arguments, attributes) }
 	if q.Host == "" {
 		return run()
 	}
@@ -168,16 +169,51 @@ func (l *labInit) start(q startRequest, files []int) error {
 		return errors.New("the lab has not been built")
 	}
 	namespace, exists := l.network.hosts[q.Host]
-	if !exists {
+	switch {
+	case !exists:
 		return fmt.Errorf("starting %s: the lab has no host %q", q.Path, q.Host)
+	case q.Program != nil:
+		return asHost(namespace, q.Host, run)
 	}
 	return within(namespace, run)
 }
 
-// report counts what the kernel's links did; the emulator answers for its own.
+// attributesOf is how a process is to be started. Each has a process group of its own.
+func attributesOf(q startRequest, files []int) *syscall.ProcAttr {
+	attributes := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setpgid: true}}
+	for _, file := range files {
+		attributes.Files = append(attributes.Files, uintptr(file))
+	}
+	if len(files) == 2 {
+		attributes.Files = append(attributes.Files, uintptr(unix.Stderr))
+	}
+	if q.Program == nil {
+		attributes.Env = environment(os.Environ(), q.Child)
+		return attributes
+	}
+	attributes.Env, attributes.Dir = environment(q.Program.Environment, ""), q.Program.Dir
+	if q.Program.Terminal { // which takes a session of its own, and so a group
+		attributes.Sys = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	}
+	return attributes
+}
+
+// errNotKernel is met by what is asked of the kernel's links where there are none; the
+// emulator answers for its own.
+var errNotKernel = errors.New("the kernel executes no links of this lab")
+
+// set changes a link.
+func (l *labInit) set(q setRequest) error {
+	if l.network == nil || l.network.kernel == nil {
+		return errNotKernel
+	}
+	return l.network.kernel.SetLink(q.Link, q.AToB, q.BToA)
+}
+
+// report counts what the kernel's links did.
 func (l *labInit) report() (message, error) {
 	if l.network == nil || l.network.kernel == nil {
-		return message{}, errors.New("the kernel executes no links of this lab")
+		return message{}, errNotKernel
 	}
 	report, err := l.network.kernel.Report()
 	return message{Report: &report}, err

@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"quorumlab/harness/engine"
+	"quorumlab/harness/passing"
 )
 
 // ErrLabEnded is met by calls to a lab that was closed or whose init died; the
@@ -21,20 +23,20 @@ var ErrLabEnded = errors.New("the lab has ended")
 // errClosedByUs is what calls meet after Close.
 var errClosedByUs = fmt.Errorf("%w: it was closed", ErrLabEnded)
 
-// kernelError is an init's error whose cause is a system call's. It is not
-// wrapped, as it crossed a connection.
-type kernelError struct {
+// remoteError is an init's error with its cause, which isn't in it as it crossed a
+// connection.
+type remoteError struct {
 	text  string
-	errno syscall.Errno
+	cause error
 }
 
-func (e *kernelError) Error() string { return e.text }
-func (e *kernelError) Unwrap() error { return e.errno }
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.cause }
 
 // initProcess is a lab's init as the controller sees it.
 type initProcess struct {
 	process    *os.Process
-	connection *connection
+	connection *passing.Connection
 	stderr     *tail
 	// onExit is told of every process that ends.
 	onExit func(exited)
@@ -56,7 +58,7 @@ func startInit(ctx context.Context, log *os.File, onExit func(exited)) (*initPro
 	if os.Getenv(childVariable) != "" {
 		return nil, hello{}, errNotRunIfChild
 	}
-	ours, theirs, err := socketPair()
+	ours, theirs, err := passing.Pair("lab control")
 	if err != nil {
 		return nil, hello{}, err
 	}
@@ -65,12 +67,12 @@ func startInit(ctx context.Context, log *os.File, onExit func(exited)) (*initPro
 		stderr: &tail{onto: log}, onExit: onExit,
 		greeting: make(chan hello, 1), gone: make(chan struct{}), pending: map[uint64]chan message{},
 	}
-	if p.connection, err = newConnection(ours); err != nil {
+	if p.connection, err = passing.FromFile(ours); err != nil {
 		return nil, hello{}, err
 	}
 	process, ended, err := spawn(theirs, p.stderr)
 	if err != nil {
-		p.connection.socket.Close()
+		p.connection.Close()
 		return nil, hello{}, err
 	}
 	p.process = process
@@ -92,7 +94,7 @@ func startInit(ctx context.Context, log *os.File, onExit func(exited)) (*initPro
 func (p *initProcess) receive(ended <-chan struct{}) {
 	for {
 		var m message
-		if err := p.connection.receive(&m); err != nil {
+		if err := p.connection.Receive(&m); err != nil {
 			break
 		}
 		switch {
@@ -113,7 +115,7 @@ func (p *initProcess) receive(ended <-chan struct{}) {
 	// An init that no longer speaks is of no use. Killing it again is harmless.
 	_ = p.process.Kill()
 	<-ended
-	p.connection.socket.Close()
+	p.connection.Close()
 	p.mutex.Lock()
 	p.err = errClosedByUs
 	if !p.closing {
@@ -138,7 +140,7 @@ func (p *initProcess) call(ctx context.Context, r request, files ...*os.File) (m
 	r.ID, r.Files = p.nextID, len(files)
 	p.pending[r.ID] = answer
 	p.mutex.Unlock()
-	err := p.connection.send(r, files...)
+	err := p.connection.Send(r, files...)
 	if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, net.ErrClosed) {
 		p.forget(r.ID)
 		return message{}, err
@@ -167,8 +169,10 @@ func (m message) failure() error {
 	switch {
 	case m.Error == "":
 		return nil
+	case m.Unsupported:
+		return &remoteError{text: m.Error, cause: engine.ErrUnsupported}
 	case m.Errno != 0:
-		return &kernelError{text: m.Error, errno: m.Errno}
+		return &remoteError{text: m.Error, cause: m.Errno}
 	default:
 		return errors.New(m.Error)
 	}

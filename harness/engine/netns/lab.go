@@ -21,21 +21,26 @@ type lab struct {
 	nodeBinary string
 	executor   string
 	reason     string
+	// segments is true if hosts send single segments.
+	segments bool
 	// emulator is nil if the kernel executes the links.
 	emulator *emulator
 
 	mutex       sync.Mutex
 	lastProcess uint64
 	// processes are those that haven't ended.
-	processes map[uint64]*process
+	processes map[uint64]ending
 	// outputs are our ends of all processes' standard output.
 	outputs []*os.File
 }
 
+// ending is told of its end.
+type ending interface{ end(engine.Exit) }
+
 // newLab starts the init of a lab that has no network yet.
 func newLab(ctx context.Context, blueprint engine.Blueprint) (*lab, hello, error) {
 	l := &lab{
-		topology: blueprint.Topology, nodeBinary: blueprint.NodeBinary, processes: map[uint64]*process{},
+		topology: blueprint.Topology, nodeBinary: blueprint.NodeBinary, processes: map[uint64]ending{},
 	}
 	init, greeting, err := startInit(ctx, blueprint.Log, l.processExited)
 	if err != nil {
@@ -52,13 +57,8 @@ func newLab(ctx context.Context, blueprint engine.Blueprint) (*lab, hello, error
 func (l *lab) Links() (executor, reason string) { return l.executor, l.reason }
 
 func (l *lab) Start(ctx context.Context, host string, command engine.Command) (engine.Process, error) {
-	if err := l.checkHost(host); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", command.Name, err)
-	}
-	if l.emulator != nil {
-		if err := l.emulator.ended(); err != nil {
-			return nil, fmt.Errorf("starting %s on %s: %w", command.Name, host, err)
-		}
+	if err := l.checkStart(host); err != nil {
+		return nil, fmt.Errorf("starting %s on %s: %w", command.Name, host, err)
 	}
 	p, err := l.start(ctx, command.Name, startRequest{
 		Host: host, Path: l.nodeBinary, Arguments: append([]string{l.nodeBinary}, command.Arguments...),
@@ -69,9 +69,20 @@ func (l *lab) Start(ctx context.Context, host string, command engine.Command) (e
 	return p, nil
 }
 
+// checkStart tells why nothing can be started on a host.
+func (l *lab) checkStart(host string) error {
+	if err := l.checkHost(host); err != nil {
+		return err
+	}
+	if l.emulator != nil {
+		return l.emulator.ended()
+	}
+	return nil
+}
+
 // start runs a process in the lab; without a log, its standard error goes to
-// the lab's own.
-func (l *lab) start(ctx context.Context, name string, q startRequest, log *os.File) (*process, error) {
+// the lab's own. With one, it has more files after the three.
+func (l *lab) start(ctx context.Context, name string, q startRequest, log *os.File, more ...*os.File) (*process, error) {
 	p, files, err := newProcess(l, name)
 	if err != nil {
 		return nil, err
@@ -79,29 +90,39 @@ func (l *lab) start(ctx context.Context, name string, q startRequest, log *os.Fi
 	defer files.close()
 	theirs := []*os.File{files.stdin, files.stdout}
 	if log != nil {
-		theirs = append(theirs, log)
+		theirs = append(append(theirs, log), more...)
 	}
+	l.mutex.Lock()
+	l.outputs = append(l.outputs, p.stdout)
+	l.mutex.Unlock()
+	if err := l.launch(ctx, p, p.running, q, theirs...); err != nil {
+		p.closePipes()
+		return nil, err
+	}
+	return p, nil
+}
+
+// launch has the init start what then runs in the lab, and tells told of its end.
+func (l *lab) launch(ctx context.Context, told ending, r *running, q startRequest, files ...*os.File) error {
 	// It must be known before it can end.
 	l.mutex.Lock()
 	l.lastProcess++
-	p.id = l.lastProcess
-	l.processes[p.id] = p
-	l.outputs = append(l.outputs, p.stdout)
+	r.id = l.lastProcess
+	l.processes[r.id] = told
 	l.mutex.Unlock()
-	q.Process = p.id
-	_, err = l.init.call(ctx, request{Start: &q}, theirs...)
+	q.Process = r.id
+	_, err := l.init.call(ctx, request{Start: &q}, files...)
 	if err == nil {
-		return p, nil
+		return nil
 	}
 	if ctx.Err() != nil {
 		// The init may be about to start it; it takes requests in their order.
-		go func() { _ = p.Signal(os.Kill) }()
+		go func() { _ = r.Signal(os.Kill) }()
 	}
 	l.mutex.Lock()
-	delete(l.processes, p.id)
+	delete(l.processes, r.id)
 	l.mutex.Unlock()
-	p.closePipes()
-	return nil, err
+	return err
 }
 
 // processExited is called from the goroutine that hears the init.

@@ -226,14 +226,17 @@ func TestLinksAreChosenByWhatTheKernelCan(t *testing.T) {
 	}{
 		"auto with netem":       {engine.LinksAuto, 3, all, engine.LinksKernel, "the kernel can"},
 		"auto without netem":    {engine.LinksAuto, 3, none, engine.LinksUserspace, "netem"},
-		"auto with many hosts":  {engine.LinksAuto, 201, all, engine.LinksUserspace, "201 hosts"},
+		"auto with many hosts":  {engine.LinksAuto, 501, all, engine.LinksUserspace, "501 hosts"},
 		"kernel with netem":     {engine.LinksKernel, 3, all, engine.LinksKernel, "asked for"},
 		"kernel without netem":  {engine.LinksKernel, 3, none, "", "netem"},
-		"kernel, many hosts":    {engine.LinksKernel, 201, all, "", "201 hosts"},
+		"kernel, many hosts":    {engine.LinksKernel, 501, all, "", "501 hosts"},
 		"userspace, with netem": {engine.LinksUserspace, 3, all, engine.LinksUserspace, "asked for"},
+		"auto, will change":     {engine.LinksAuto, 3, all, engine.LinksUserspace, "changed"},
+		"kernel, will change":   {engine.LinksKernel, 3, all, engine.LinksKernel, "asked for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := engine.Blueprint{Topology: topologies.Star(test.hosts, delay), Links: test.links}
+			b.Changing = strings.Contains(name, "will change")
 			executor, reason, err := chooseLinks(b, test.features)
 			if err != nil {
 				if !strings.Contains(err.Error(), "--links userspace") {

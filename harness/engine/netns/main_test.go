@@ -36,6 +36,9 @@ var parts = map[string]func(arguments []string) error{
 	"controller": controllerForever,
 	"check":      printCheck,
 	"deny":       denyThenCheck,
+	"look":       programLook,
+	"wait":       programWait,
+	"neighbours": programNeighbours,
 }
 
 func TestMain(m *testing.M) {

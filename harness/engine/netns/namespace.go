@@ -23,6 +23,31 @@ func within(namespace int, f func() error) error {
 	})
 }
 
+// asHost runs a function in a host's network namespace, where the machine is called
+// as the host is. Its thread ends with it.
+func asHost(namespace int, name string, f func() error) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		err := unix.Setns(namespace, unix.CLONE_NEWNET)
+		if err == nil {
+			err = unix.Unshare(unix.CLONE_NEWUTS)
+		}
+		if err == nil {
+			err = unix.Sethostname([]byte(name[:min(len(name), maxHostnameBytes)]))
+		}
+		if err != nil {
+			result <- fmt.Errorf("entering the namespaces of host %s: %w", name, err)
+			return
+		}
+		result <- f()
+	}()
+	return <-result
+}
+
+// maxHostnameBytes is how much the kernel takes.
+const maxHostnameBytes = 64
+
 // onOwnThread runs a function that may take its thread to another network
 // namespace, and takes the thread back. A thread that can't be taken back ends
 // with its goroutine, because that never unlocks it.

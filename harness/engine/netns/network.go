@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 
 	"github.com/vishvananda/netlink"
@@ -33,8 +34,13 @@ var gateway = netip.MustParseAddr("169.254.0.1")
 
 // buildRequest asks an init to build the network of a lab.
 type buildRequest struct {
+	// Topology has links only if the kernel executes them.
 	Topology          *topologies.Topology `json:"topology"`
 	CongestionControl string               `json:"congestion_control"`
+	// Segments makes hosts send single segments.
+	Segments bool `json:"segments,omitempty"`
+	// Changing says that the links' parameters will change.
+	Changing bool `json:"changing,omitempty"`
 	// Kernel is set if the kernel executes the links.
 	Kernel *link.KernelFeatures `json:"kernel,omitempty"`
 }
@@ -96,6 +102,10 @@ func build(q buildRequest) (*network, error) {
 	if err := workers.Wait(); err != nil {
 		return nil, err
 	}
+	if err := nameHosts(q.Topology); err != nil {
+		// Only who walks in misses names. The lab's log says so.
+		fmt.Fprintln(os.Stderr, "lab init:", err)
+	}
 	n := &network{hosts: map[string]int{}}
 	for i, host := range q.Topology.Hosts {
 		n.hosts[host.Name] = namespaces[i]
@@ -103,7 +113,7 @@ func build(q buildRequest) (*network, error) {
 	if q.Kernel == nil {
 		return n, nil
 	}
-	kernel, err := link.BuildKernel(q.Topology, ports(q.Topology), *q.Kernel)
+	kernel, err := link.BuildKernel(q.Topology, ports(q.Topology), *q.Kernel, q.Changing)
 	n.kernel = kernel
 	return n, err
 }
@@ -130,7 +140,7 @@ func buildHost(q buildRequest, fabric *netlink.Handle, i int) (namespace int, er
 	if err := addressHost(q, host, i); err != nil {
 		return -1, err
 	}
-	if link.NeedsSegments(q.Topology) {
+	if q.Segments {
 		return namespace, link.LimitSegments(hostInterface)
 	}
 	return namespace, nil
@@ -186,21 +196,24 @@ func addressHost(q buildRequest, host *netlink.Handle, i int) error {
 	if q.Kernel == nil {
 		return routeByGateway(host, eth.Attrs().Index)
 	}
-	for j, other := range q.Topology.Hosts {
-		if j == i {
-			continue
-		}
-		if err := addNeighbour(host, eth.Attrs().Index, other.Address, hostMAC(j)); err != nil {
-			return err
+	return addNeighbours(eth.Attrs().Index, othersOf(q.Topology, i))
+}
+
+// othersOf are the neighbours of a host on one Ethernet.
+func othersOf(t *topologies.Topology, i int) []neighbour {
+	others := make([]neighbour, 0, len(t.Hosts))
+	for j, other := range t.Hosts {
+		if j != i {
+			others = append(others, neighbour{other.Address, hostMAC(j)})
 		}
 	}
-	return nil
+	return others
 }
 
 // routeByGateway sends everything to the emulator: one route and one neighbour
 // however many hosts there are, and no ARP.
 func routeByGateway(host *netlink.Handle, device int) error {
-	if err := addNeighbour(host, device, gateway, link.GatewayMAC); err != nil {
+	if err := addNeighbours(device, []neighbour{{gateway, link.GatewayMAC}}); err != nil {
 		return err
 	}
 	err := host.RouteAdd(&netlink.Route{
@@ -211,17 +224,6 @@ func routeByGateway(host *netlink.Handle, device int) error {
 	})
 	if err != nil {
 		return fmt.Errorf("adding the route to %s: %w", topologies.Prefix, err)
-	}
-	return nil
-}
-
-func addNeighbour(host *netlink.Handle, device int, address netip.Addr, mac net.HardwareAddr) error {
-	err := host.NeighAdd(&netlink.Neigh{
-		LinkIndex: device, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT,
-		IP: address.AsSlice(), HardwareAddr: mac,
-	})
-	if err != nil {
-		return fmt.Errorf("adding the neighbour %s: %w", address, err)
 	}
 	return nil
 }

@@ -15,15 +15,50 @@ import (
 	"quorumlab/harness/engine"
 )
 
-// process implements engine.Process.
+// running is what runs in a lab; it implements engine.Running.
+type running struct {
+	lab  *lab
+	id   uint64
+	name string
+	// group is true if signals go to its whole process group.
+	group bool
+	done  chan struct{}
+	exit  engine.Exit
+}
+
+func newRunning(l *lab, name string) *running {
+	return &running{lab: l, name: name, done: make(chan struct{})}
+}
+
+func (r *running) Done() <-chan struct{} { return r.done }
+func (r *running) Exit() engine.Exit     { return r.exit }
+
+func (r *running) Signal(signal os.Signal) error {
+	number, ok := signal.(syscall.Signal)
+	if !ok {
+		return fmt.Errorf("signalling %s: %v is no signal of this system", r.name, signal)
+	}
+	_, err := r.lab.init.call(context.Background(), request{Signal: &signalRequest{Process: r.id, Signal: number, Group: r.group}})
+	if errors.Is(err, unix.ESRCH) {
+		err = os.ErrProcessDone
+	}
+	if err != nil {
+		return fmt.Errorf("signalling %s: %w", r.name, err)
+	}
+	return nil
+}
+
+// end is called once.
+func (r *running) end(exit engine.Exit) {
+	r.exit = exit
+	close(r.done)
+}
+
+// process is a bench-node, or the emulator; it implements engine.Process.
 type process struct {
-	lab    *lab
-	id     uint64
-	name   string
+	*running
 	stdin  *os.File
 	stdout *os.File
-	done   chan struct{}
-	exit   engine.Exit
 }
 
 // childFiles are the process's ends of its pipes.
@@ -45,15 +80,13 @@ func newProcess(l *lab, name string) (*process, childFiles, error) {
 		stdinOurs.Close()
 		return nil, childFiles{}, fmt.Errorf("making a pipe: %w", err)
 	}
-	p := &process{lab: l, name: name, stdin: stdinOurs, stdout: stdoutOurs, done: make(chan struct{})}
+	p := &process{running: newRunning(l, name), stdin: stdinOurs, stdout: stdoutOurs}
 	return p, childFiles{stdin: stdin, stdout: stdout}, nil
 }
 
 func (p *process) Name() string          { return p.name }
 func (p *process) Stdin() io.WriteCloser { return p.stdin }
 func (p *process) Stdout() io.Reader     { return (*untilEnd)(p) }
-func (p *process) Done() <-chan struct{} { return p.done }
-func (p *process) Exit() engine.Exit     { return p.exit }
 
 // untilEnd reads a process's standard output and closes our end of the pipe
 // once there is nothing more to come.
@@ -70,26 +103,9 @@ func (r *untilEnd) Read(buffer []byte) (int, error) {
 	return n, err
 }
 
-func (p *process) Signal(signal os.Signal) error {
-	number, ok := signal.(syscall.Signal)
-	if !ok {
-		return fmt.Errorf("signalling %s: %v is no signal of this system", p.name, signal)
-	}
-	_, err := p.lab.init.call(context.Background(), request{Signal: &signalRequest{Process: p.id, Signal: number}})
-	if errors.Is(err, unix.ESRCH) {
-		err = os.ErrProcessDone
-	}
-	if err != nil {
-		return fmt.Errorf("signalling %s: %w", p.name, err)
-	}
-	return nil
-}
-
-// end is called once.
 func (p *process) end(exit engine.Exit) {
-	p.exit = exit
 	p.stdin.Close()
-	close(p.done)
+	p.running.end(exit)
 }
 
 func (p *process) closePipes() {

@@ -43,14 +43,10 @@ func newReaper(onExit func(exited)) *reaper {
 
 // start runs a program on the calling thread, so in its namespaces. The lock
 // is held while the child could end before it is known.
-func (r *reaper) start(process uint64, path string, arguments, env []string, files [3]uintptr) error {
+func (r *reaper) start(process uint64, path string, arguments []string, attributes *syscall.ProcAttr) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	pid, err := syscall.ForkExec(path, arguments, &syscall.ProcAttr{
-		Env:   env,
-		Files: files[:],
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
-	})
+	pid, err := syscall.ForkExec(path, arguments, attributes)
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
@@ -59,13 +55,17 @@ func (r *reaper) start(process uint64, path string, arguments, env []string, fil
 	return nil
 }
 
-// signal sends a signal to a process. The lock keeps its pid from being reused.
-func (r *reaper) signal(process uint64, s syscall.Signal) error {
+// signal sends a signal to a process, or to its group. The lock keeps its pid from
+// being reused.
+func (r *reaper) signal(process uint64, s syscall.Signal, group bool) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	pid, alive := r.pids[process]
 	if !alive {
 		return fmt.Errorf("sending %s: %w", unix.SignalName(s), unix.ESRCH)
+	}
+	if group {
+		pid = -pid
 	}
 	if err := unix.Kill(pid, s); err != nil {
 		return fmt.Errorf("sending %s: %w", unix.SignalName(s), err)

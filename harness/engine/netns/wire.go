@@ -3,18 +3,10 @@
 package netns
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"net"
-	"os"
-	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"quorumlab/harness/engine"
+	"quorumlab/topologies"
 )
 
 // request goes from the controller to a lab's init. Exactly one of the
@@ -26,6 +18,7 @@ type request struct {
 	Start  *startRequest  `json:"start,omitempty"`
 	Signal *signalRequest `json:"signal,omitempty"`
 	Report *reportRequest `json:"report,omitempty"`
+	Set    *setRequest    `json:"set,omitempty"`
 	// Files is the number of file descriptors that came with the request.
 	Files int `json:"files,omitempty"`
 }
@@ -47,20 +40,42 @@ type startRequest struct {
 	Arguments []string `json:"arguments"`
 	// Child is the mode of RunIfChild, if it is to be one.
 	Child string `json:"child,omitempty"`
+	// Program is set for a program of somebody who walks in.
+	Program *programRequest `json:"program,omitempty"`
+}
+
+// programRequest is what a program gets and a node doesn't.
+type programRequest struct {
+	Environment []string `json:"environment"`
+	Dir         string   `json:"dir"`
+	// Terminal makes standard input the program's controlling terminal.
+	Terminal bool `json:"terminal,omitempty"`
 }
 
 type signalRequest struct {
 	Process uint64         `json:"process"`
 	Signal  syscall.Signal `json:"signal"`
+	// Group sends it to all of the process's group.
+	Group bool `json:"group,omitempty"`
+}
+
+// setRequest changes a link that the kernel executes.
+type setRequest struct {
+	Link string                `json:"link"`
+	AToB topologies.Parameters `json:"a_to_b"`
+	BToA topologies.Parameters `json:"b_to_a"`
 }
 
 // message goes from a lab's init to the controller: the answer to the request
 // with the same ID or, with ID 0, something unasked.
 type message struct {
 	ID uint64 `json:"id,omitempty"`
-	// Error says why a request failed; Errno is its cause, if the kernel's.
-	Error  string             `json:"error,omitempty"`
-	Errno  syscall.Errno      `json:"errno,omitempty"`
+	// Error says why a request failed; Errno is its cause, if the kernel's, and
+	// Unsupported is set if it wraps engine.ErrUnsupported.
+	Error       string        `json:"error,omitempty"`
+	Errno       syscall.Errno `json:"errno,omitempty"`
+	Unsupported bool          `json:"unsupported,omitempty"`
+
 	Hello  *hello             `json:"hello,omitempty"`
 	Probed *probed            `json:"probed,omitempty"`
 	Report *engine.LinkReport `json:"report,omitempty"`
@@ -79,107 +94,4 @@ type hello struct {
 type exited struct {
 	Process uint64      `json:"process"`
 	Exit    engine.Exit `json:"exit"`
-}
-
-// connection carries requests or messages, a JSON object a line, and file
-// descriptors along with them.
-type connection struct {
-	socket *net.UnixConn
-
-	sending sync.Mutex
-
-	received bytes.Buffer
-	files    []int
-}
-
-// newConnection takes over one end of a socket pair.
-func newConnection(end *os.File) (*connection, error) {
-	defer end.Close()
-	c, err := net.FileConn(end)
-	if err != nil {
-		return nil, fmt.Errorf("opening the lab's control connection: %w", err)
-	}
-	return &connection{socket: c.(*net.UnixConn)}, nil
-}
-
-// send writes one line; the files travel with it and stay the caller's.
-func (c *connection) send(line any, files ...*os.File) error {
-	data, err := json.Marshal(line)
-	if err != nil {
-		return fmt.Errorf("encoding a line of the lab's control connection: %w", err)
-	}
-	data = append(data, '\n')
-	c.sending.Lock()
-	defer c.sending.Unlock()
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, file := range files {
-			fds[i] = int(file.Fd())
-		}
-		n, _, err := c.socket.WriteMsgUnix(data, unix.UnixRights(fds...), nil)
-		if err != nil {
-			return fmt.Errorf("writing to the lab's control connection: %w", err)
-		}
-		data = data[n:]
-	}
-	if len(data) > 0 {
-		if _, err := c.socket.Write(data); err != nil {
-			return fmt.Errorf("writing to the lab's control connection: %w", err)
-		}
-	}
-	return nil
-}
-
-// receive reads one line. File descriptors that came with it wait for take:
-// the stream keeps lines and descriptors each in order, and no descriptor
-// arrives after the line that it was sent with.
-func (c *connection) receive(into any) error {
-	chunk, control := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(64*4))
-	for {
-		if i := bytes.IndexByte(c.received.Bytes(), '\n'); i >= 0 {
-			if err := json.Unmarshal(c.received.Next(i+1), into); err != nil {
-				return fmt.Errorf("decoding a line of the lab's control connection: %w", err)
-			}
-			return nil
-		}
-		n, controlLen, _, _, err := c.socket.ReadMsgUnix(chunk, control)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return errClosed
-		}
-		c.received.Write(chunk[:n])
-		if err := c.keepFiles(control[:controlLen]); err != nil {
-			return err
-		}
-	}
-}
-
-// errClosed is what receive returns once the other end is gone.
-var errClosed = errors.New("the lab's control connection was closed")
-
-func (c *connection) keepFiles(control []byte) error {
-	messages, err := unix.ParseSocketControlMessage(control)
-	if err != nil {
-		return fmt.Errorf("reading file descriptors from the lab's control connection: %w", err)
-	}
-	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			return fmt.Errorf("reading file descriptors from the lab's control connection: %w", err)
-		}
-		c.files = append(c.files, fds...)
-	}
-	return nil
-}
-
-// take hands over the next n file descriptors.
-func (c *connection) take(n int) ([]int, error) {
-	if n < 0 || n > len(c.files) {
-		return nil, fmt.Errorf("a request names %d file descriptors, %d came", n, len(c.files))
-	}
-	taken := c.files[:n:n]
-	c.files = c.files[n:]
-	return taken, nil
 }

@@ -49,8 +49,8 @@ func threeCoLocated(b *testing.B, change func(*scenario)) {
 	b.ReportMetric(float64(events)/float64(operations), "events/operation")
 }
 
-// linearizable fails the benchmark unless the history is.
-func linearizable(b *testing.B, rows []results.Row) {
+// linearizable fails the test unless the history is.
+func linearizable(b testing.TB, rows []results.Row) {
 	history := func(yield func(results.Row, error) bool) {
 		for _, row := range rows {
 			if !yield(row, nil) {

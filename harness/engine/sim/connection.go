@@ -17,8 +17,9 @@ const (
 )
 
 // connection is the TCP connection that a path's messages go by where links are
-// steady: where none on the way and on the way back has loss or jitter, nor a rate
-// with a queue of fewer than unboundedQueueFrames. A process dials all its peers
+// steady: where none on the way and on the way back loses, doubles, corrupts or reorders
+// frames, has jitter or a trace, or a rate with a queue of fewer than
+// unboundedQueueFrames or of so many bytes, or ever changes. A process dials all its peers
 // when it starts, so that the connection to a peer that lives is established one
 // round trip later, and again and again one that doesn't listen yet or any more.
 // (Over datagrams a connection is open for ever.)

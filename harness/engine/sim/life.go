@@ -16,6 +16,7 @@ import (
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/results"
+	"quorumlab/topologies"
 )
 
 // phase is how far a trial is.
@@ -66,11 +67,20 @@ type action struct {
 	kind    engine.ActionKind
 	// operation is that of the reconfiguration.
 	operation []byte
+	// link indexes the topology's, whose parameters change to these, A to B first.
+	link       int
+	parameters [2]topologies.Parameters
 }
 
 // planActions checks the actions and sorts them by their times.
 func (s *trial) planActions() error {
 	for _, a := range s.simulation.Actions {
+		if a.Kind == engine.ActionLink {
+			if err := s.planLink(a); err != nil {
+				return err
+			}
+			continue
+		}
 		p, known := s.byName(a.Node)
 		if !known {
 			return fmt.Errorf("an action is for %q, want the name of a node", a.Node)
@@ -284,6 +294,8 @@ func (s *trial) act(a *action) {
 		return
 	}
 	switch {
+	case a.kind == engine.ActionLink:
+		s.changeLink(a)
 	case a.kind == engine.ActionKill && p.alive:
 		s.kill(p)
 	case a.kind == engine.ActionRestart && !p.alive:
@@ -343,6 +355,7 @@ func (s *trial) result() *engine.Simulated {
 			r.Statuses[p.node.Name] = s.status(p)
 		}
 	}
+	r.Sockets = s.sockets()
 	s.trace.event(s.now, markEnd, 0, 0)
 	r.TraceHash, r.Events = s.trace.hash, s.trace.events
 	return r

@@ -55,17 +55,9 @@ func (s *trial) openConnections(p *process) {
 	}
 }
 
-// allSteady tells whether all links are steady.
-func (n *network) allSteady() bool {
-	all := make([]int32, len(n.directions))
-	for i := range all {
-		all[i] = int32(i)
-	}
-	return n.steady(all)
-}
-
 // openModelled makes a path's connection and dials.
 func (s *trial) openModelled(p *path) {
+	p.handed = true
 	p.modelled = &modelled{Connection: tcp.New(s.network.config), first: 1, expireAt: never}
 	if !p.to.alive {
 		p.modelled.ReceiverKilled(s.now, &s.segments)
@@ -74,9 +66,8 @@ func (s *trial) openModelled(p *path) {
 	s.carry(p)
 }
 
-// sendModelled hands a message to the connection once the process is done with
-// the step.
-func (s *trial) sendModelled(p *path, leave int64, size int32, message consensus.Message) {
+// handOver hands a message to the host once the process is done with the step.
+func (s *trial) handOver(p *path, leave int64, size int32, message consensus.Message) {
 	slot := s.network.take(frame{message: message, path: p.index, size: size})
 	s.enqueue(&p.from.egress, eventEgress, p.from.index, leave, slot)
 }
@@ -84,13 +75,13 @@ func (s *trial) sendModelled(p *path, leave int64, size int32, message consensus
 // egress lets go what a process has handed to its host by now. Messages that
 // leave together share segments.
 func (s *trial) egress(p *process, e event) {
-	s.queueModelled(s.dequeue(&p.egress, e))
+	s.depart(s.dequeue(&p.egress, e))
 	for p.egress.count > 0 && p.egress.at(0).at == s.now {
 		next := s.queue.first()
 		if next.kind != eventEgress || next.index != p.index {
 			break // something else happens between the two
 		}
-		s.queueModelled(s.dequeue(&p.egress, s.queue.pop()))
+		s.depart(s.dequeue(&p.egress, s.queue.pop()))
 	}
 	for i, path := range s.touched {
 		path.modelled.touched = false
@@ -101,11 +92,17 @@ func (s *trial) egress(p *process, e event) {
 	s.touched = s.touched[:0]
 }
 
-// queueModelled queues one message.
-func (s *trial) queueModelled(slot int32) {
+// depart queues one message, or sends it if it is a datagram.
+func (s *trial) depart(slot int32) {
 	f := &s.network.slab[slot]
 	p := s.network.paths[f.path]
 	m := p.modelled
+	if m == nil {
+		p.number++
+		f.number = p.number
+		s.emit(p, slot, s.now)
+		return
+	}
 	if m.messages.count == maxUndelivered {
 		m.messages.pop()
 		m.first++
@@ -125,7 +122,7 @@ func (s *trial) queueModelled(slot int32) {
 func (s *trial) carry(p *path) {
 	n := s.network
 	for _, f := range s.segments.Frames {
-		s.forward(p, n.take(frame{path: p.index, modelled: n.keep(f) + 1, back: !f.ToReceiver}), s.now)
+		s.launch(p, n.take(frame{path: p.index, modelled: n.keep(f) + 1}), !f.ToReceiver, s.now)
 	}
 	// What a delivery leads to may be another connection's output.
 	delivered := s.segments.Delivered

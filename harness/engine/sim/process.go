@@ -284,12 +284,12 @@ func (s *trial) send(p *process, leave int64, to, size int32, message consensus.
 	}
 	path := s.path(p, to)
 	switch {
+	case path.handed:
+		s.handOver(path, leave, size, message)
 	case path.open:
 		s.transmit(path, leave, size, message)
 	case path == noPath:
 		p.dropped++
-	case path.modelled != nil:
-		s.sendModelled(path, leave, size, message)
 	default:
 		s.sendTCP(path, leave, size, message)
 	}
@@ -324,8 +324,8 @@ func (s *trial) addPath(from, to *process) *path {
 	to.incoming = append(to.incoming, p)
 	switch {
 	case !s.network.tcp:
-		p.open = true
-	case s.network.steady(p.directions) && s.network.steady(p.back):
+		p.open, p.handed = true, s.network.changing && !p.local()
+	case s.network.steady(p.there) && s.network.steady(p.back):
 		p.dialled = from.startedAt
 		s.dial(p)
 	default:

@@ -15,8 +15,8 @@ const (
 	eventDirection
 	// eventFrame: a frame arrives (its place in the slab).
 	eventFrame
-	// eventEgress: a process hands the next message on its lane to its host, for a
-	// path that package tcp models (process).
+	// eventEgress: a process hands the next message on its lane to its host, which
+	// sends it then (process).
 	eventEgress
 	// eventWake: a core is free again while inputs wait for it (process).
 	eventWake
@@ -189,20 +189,24 @@ func (q *sequence) first() *event {
 
 // popDue removes the earliest event if its time has come.
 func (q *sequence) popDue(now int64) (e event, due bool) {
-	if q.empty() {
-		return event{}, false
+	if q.late.empty() { // as nearly always
+		if q.ordered.count == 0 || q.ordered.at(0).at > now {
+			return event{}, false
+		}
+		e = *q.ordered.at(0)
+		q.ordered.drop()
+		return e, true
 	}
 	first := q.first()
 	if first.at > now {
 		return event{}, false
 	}
-	e = *first
 	if q.ordered.count > 0 && first == q.ordered.at(0) {
+		e = *first
 		q.ordered.drop()
-	} else {
-		q.late.pop()
+		return e, true
 	}
-	return e, true
+	return q.late.pop(), true
 }
 
 // ring is a first-in first-out queue that keeps its memory. Its zero value is

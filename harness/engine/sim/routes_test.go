@@ -10,15 +10,15 @@ import (
 	"quorumlab/topologies"
 )
 
-// randomTopology joins switches to a connected graph, and to each some hosts.
-func randomTopology(random *rand.Rand) *topologies.Topology {
-	t := &topologies.Topology{}
+// randomTopology joins switches to a connected graph, and to each some hosts; a share
+// of the directions is down.
+func randomTopology(random *rand.Rand, down float64) *topologies.Topology {
+	t := &topologies.Topology{Routing: []string{"", topologies.RoutingDelay, topologies.RoutingHops}[random.IntN(3)]}
+	direction := func() topologies.Parameters {
+		return topologies.Parameters{Delay: time.Duration(random.IntN(5)) * time.Millisecond, Down: random.Float64() < down}
+	}
 	join := func(a, b string) {
-		t.Links = append(t.Links, topologies.Link{
-			Name: a + "-" + b, A: a, B: b,
-			AToB: topologies.Parameters{Delay: time.Duration(random.IntN(5)) * time.Millisecond},
-			BToA: topologies.Parameters{Delay: time.Duration(random.IntN(5)) * time.Millisecond},
-		})
+		t.Links = append(t.Links, topologies.Link{Name: a + "-" + b, A: a, B: b, AToB: direction(), BToA: direction()})
 	}
 	for i := range 2 + random.IntN(5) {
 		name := fmt.Sprint("s", i)
@@ -46,8 +46,12 @@ func randomTopology(random *rand.Rand) *topologies.Topology {
 
 func TestRoutesAreThoseOfTheTopologysGraph(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
-	for range 200 {
-		topology := randomTopology(random)
+	found, cut := 0, 0
+	for i := range 400 {
+		topology := randomTopology(random, float64(i%2)/6)
+		if i%4 > 1 {
+			topology = topology.WithMonitors()
+		}
 		r, err := newRoutes(topology)
 		if err != nil {
 			t.Fatal(err)
@@ -64,14 +68,22 @@ func TestRoutesAreThoseOfTheTopologysGraph(t *testing.T) {
 					}
 					want = append(want, direction)
 				}
-				if !ok || !slices.Equal(got, want) {
+				if ok != (from == to || want != nil) || !slices.Equal(got, want) {
 					t.Fatalf("from %d to %d: %v %v, want %v of %+v", from, to, got, ok, want, topology)
+				}
+				if ok {
+					found++
+				} else {
+					cut++
 				}
 				if delay := topology.Delay(paths[to]); r.delay(got) != int64(delay) {
 					t.Fatalf("delay is %d, want %v", r.delay(got), delay)
 				}
 			}
 		}
+	}
+	if found < 10_000 || cut < 1000 {
+		t.Errorf("%d paths were compared, and %d pairs without one", found, cut)
 	}
 }
 

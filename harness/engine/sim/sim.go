@@ -12,15 +12,25 @@
 // it sends leaves when it is done. Messages to oneself cost their handling only.
 //
 // Processes on one host reach each other in no time. Other messages cross the
-// links of the path of least delay, each direction a link.Model, in the order in
-// which they reach it. A message is one frame a segment of 1448 bytes.
+// links of the path that the topology's routing finds, each direction a link.Model with
+// all that it does to frames, in the order in which they reach it. A message is one
+// frame a segment of 1448 bytes. A frame that was corrupted goes all the way, and the
+// host that it reaches refuses it.
 //
-// Over datagrams, a message of which a segment is lost is lost for good. Over
+// Over datagrams, a message of which a segment is lost is lost for good; one of a
+// single segment that is doubled arrives twice. Over
 // TCP, messages of one process to another keep their order, on a connection for
-// each direction, as between real nodes. Where no link of the way and of the way
-// back can lose frames or has jitter (connection.go says when) they flow as they are
+// each direction, as between real nodes. Where all links of the way and of the way
+// back let each frame arrive alike (connection.go says when) they flow as they are
 // sent, each in frames of its own, without acknowledgements or windows; else package
 // tcp models all that, and messages that leave together share segments.
+//
+// Links may change while the load runs (engine.ActionLink). What has come to a link by
+// then keeps its time; frames keep the way that they were sent on. If a direction goes
+// down or comes up, frames that are sent later take the paths that there are then; where
+// links that are down bar all of them, the one that there would be if they were up. What
+// comes to a link that is down is lost. In a simulation with such a change every
+// frame goes by each link on its own, and all connections between hosts are modelled.
 //
 // A process starts at an instant drawn from the seed. Over TCP nothing listens
 // before that, as after a kill, and it dials its peers then. Over datagrams, which
@@ -38,8 +48,10 @@
 //
 // A kill takes effect at its instant, but between two steps: of one that has begun
 // by then all is done and sent. Handshakes of connections take the path's delays
-// without jitter, queueing and loss where frames can't be lost. Disks have no bandwidth, hosts no memory limits, and the core that a process
-// has is its own, also where processes share a host.
+// without queueing where package tcp doesn't model them. Disks have no bandwidth, hosts
+// no memory limits, and the core that a process has is its own, also where processes
+// share a host. What is left of a datagram of several segments is dropped once 64 later
+// ones are in pieces too, not after a time.
 package sim
 
 import (

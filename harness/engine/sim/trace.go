@@ -28,6 +28,10 @@ const (
 	markDrain
 	markRow
 	markEnd
+	markLink
+	markDown
+	markCorrupted
+	markDuplicate
 )
 
 // Odd constants with as many ones as zeros, as of wyhash.

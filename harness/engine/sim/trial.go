@@ -91,7 +91,8 @@ func newTrial(ctx context.Context, simulation engine.Simulation) (*trial, error)
 	if hosts := len(simulation.Topology.Hosts); hosts > maxHosts {
 		return nil, fmt.Errorf("the topology has %d hosts, want at most %d", hosts, maxHosts)
 	}
-	if s.network, err = newNetwork(simulation.Topology, simulation.Transport, simulation.Seed); err != nil {
+	changing := slices.ContainsFunc(simulation.Actions, func(a engine.Action) bool { return a.Kind == engine.ActionLink })
+	if s.network, err = newNetwork(simulation.Topology, simulation.Transport, simulation.Seed, changing); err != nil {
 		return nil, err
 	}
 	s.network.config = tcpConfig(s.protocol.Name, simulation.Seed)

@@ -27,6 +27,12 @@ type Connection struct {
 	// dialNS is when the sender's process makes its next attempt to connect, and
 	// waitNS how long it waits after that.
 	dialNS, waitNS int64
+
+	// past are the statistics of streams that are forgotten, and how the latest one
+	// stood that isn't current any more. Those up to bornID were of the process's
+	// earlier lives.
+	past   Statistics
+	bornID uint32
 }
 
 // New returns a connection whose sender doesn't run yet and whose receiver
@@ -54,6 +60,7 @@ func (c *Connection) Open(nowNS int64, out *Output) {
 		return
 	}
 	c.running = true
+	c.past, c.bornID = Statistics{}, c.lastID
 	c.waitNS = int64(c.config.MinRedial)
 	c.dial(nowNS, out)
 }
@@ -256,6 +263,9 @@ func (c *Connection) forget(s *stream, out *Output) {
 	}
 	if i := slices.Index(c.streams, s); i >= 0 {
 		out.Dropped += s.messages.count
+		if s.opened && s.id > c.bornID {
+			c.past.add(&s.sender)
+		}
 		c.streams = slices.Delete(c.streams, i, i+1)
 	}
 }

@@ -52,6 +52,8 @@ func (c *Connection) abandon(out *Output) {
 func (c *Connection) connected(nowNS int64, s *stream, out *Output) {
 	c.dialNS = never
 	c.current = s
+	c.past.Opened++
+	s.opened = true
 	s.startNS = nowNS
 	for i := len(c.streams) - 1; i >= 0; i-- {
 		if other := c.streams[i]; other.sender.state == senderSYN {
@@ -69,6 +71,7 @@ func (c *Connection) lost(nowNS int64) {
 	if nowNS-c.current.startNS > int64(c.config.StableAfter) {
 		c.waitNS = int64(c.config.MinRedial)
 	}
+	c.past.describe(&c.current.sender)
 	c.current = nil
 	c.dialNS = nowNS + c.waitNS
 	c.waitNS = min(2*c.waitNS, int64(c.config.MaxRedial))

@@ -97,13 +97,17 @@ func TestWhateverDiesWhatArrivesIsInOrderAndNothingIsLeft(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		n := newNetwork(t, Default())
 		loss := rapid.Float64Range(0, 0.6).Draw(r, "loss")
+		duplication := rapid.Float64Range(0, 0.5).Draw(r, "duplication")
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 2))
-		n.fate = func(*network, Frame) []int64 {
+		n.fate = func(*network, Frame) (delays []int64) {
 			n.consistent()
-			if random.Float64() < loss {
-				return nil
+			if random.Float64() >= loss {
+				delays = append(delays, 10*ms+random.Int64N(20*ms))
 			}
-			return []int64{10*ms + random.Int64N(20*ms)}
+			if random.Float64() < duplication {
+				delays = append(delays, 10*ms+random.Int64N(200*ms))
+			}
+			return delays
 		}
 		n.open()
 		sent := uint64(0)

@@ -74,6 +74,8 @@ type sender struct {
 	state         senderState
 	stream        uint32
 	echoMS        int64
+	// What was sent, for Statistics.
+	segmentsSent, segmentsResent, bytesSent uint64
 
 	// una is the first byte not acknowledged, next the first never sent, accepted
 	// the end of what is in the send buffer.
@@ -176,6 +178,7 @@ func (s *sender) connect(nowNS int64, out *Output) {
 
 func (s *sender) sendSYN(nowNS int64, out *Output) {
 	s.lastSendNS = nowNS
+	s.segmentsSent++
 	out.Frames = append(out.Frames, Frame{
 		ToReceiver: true, Bytes: synBytes, kind: kindSYN, stream: s.stream, stampMS: nowNS / nanosecondsMS,
 	})
@@ -202,6 +205,7 @@ func (s *sender) established(nowNS int64, f *Frame, out *Output) {
 
 // pureAck acknowledges what the receiver sent besides acknowledgements.
 func (s *sender) pureAck(nowNS int64, out *Output) {
+	s.segmentsSent++
 	out.Frames = append(out.Frames, Frame{
 		ToReceiver: true, Bytes: dataBytes, kind: kindAck, stream: s.stream,
 		stampMS: nowNS / nanosecondsMS, echoMS: s.echoMS,
@@ -294,6 +298,8 @@ func (s *sender) writeEnds(end int64) bool {
 func (s *sender) transmit(nowNS int64, g *segment, out *Output) {
 	g.sentNS = nowNS
 	s.lastSendNS = nowNS
+	s.segmentsSent++
+	s.bytesSent += uint64(g.end - g.seq)
 	out.Frames = append(out.Frames, Frame{
 		ToReceiver: true, Bytes: dataBytes + int(g.end-g.seq), kind: kindData, push: g.push, stream: s.stream,
 		seq: g.seq, end: g.end, stampMS: nowNS / nanosecondsMS, echoMS: s.echoMS,
@@ -321,6 +327,7 @@ func (s *sender) resend(nowNS int64, i int, out *Output) {
 		s.segments.remove(i + 1)
 	}
 	s.totalResent++
+	s.segmentsResent++
 	g.delivered = s.delivered
 	s.transmit(nowNS, g, out)
 	g.everResent = true

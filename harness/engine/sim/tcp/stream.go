@@ -21,6 +21,8 @@ type stream struct {
 	helloEnd int64
 	greeted  bool
 	startNS  int64
+	// opened is set for ever once the sender's end is connected.
+	opened bool
 }
 
 // done tells whether nothing more can come of the stream.

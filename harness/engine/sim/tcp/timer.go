@@ -71,6 +71,7 @@ func (s *sender) expireSYN(nowNS int64, out *Output) {
 	}
 	s.timeouts++
 	s.totalResent++
+	s.segmentsResent++
 	s.sendSYN(nowNS, out)
 	if s.timeouts > synLinearTries {
 		s.rto *= 2

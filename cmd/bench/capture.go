@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"quorumlab/harness/access"
+)
+
+func newCapture(stderr io.Writer) *cobra.Command {
+	var which, output string
+	var limit time.Duration
+	cmd := &cobra.Command{
+		Use:   "capture LINK",
+		Short: "Record the frames of a link of a running lab, for tshark or Wireshark",
+		Long: `capture writes what passes a link to a file or to standard output, in the format
+pcapng, until Ctrl-C, for a time, or until the reader of the pipe has seen enough.
+Each frame stands there twice, at its way in and at its way out, each end of
+the link being an interface: the difference is what the link did.
+
+A capture costs time: while a trial is measured it voids the trial. To capture
+measured trials, name the links under "capture" in the experiment.`,
+		Example: `  bench capture h1-s1 -o link.pcapng
+  bench capture h1-s1 --for 10s > link.pcapng
+  bench capture h1-s1 | tshark -r -`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, arguments []string) error {
+			if limit < 0 {
+				return usageError{fmt.Errorf("--for is %v: want a duration above 0", limit)}
+			}
+			lab, err := access.Find(which)
+			if err != nil {
+				return usageError{err}
+			}
+			if err := lab.CheckLink(arguments[0]); err != nil { // before a file is made
+				return asUnknown(err)
+			}
+			file, err := captureFile(output)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			if limit > 0 {
+				timed, cancel := context.WithTimeout(ctx, limit)
+				defer cancel()
+				ctx = timed
+			}
+			err = lab.Capture(arguments[0], file, func() {
+				fmt.Fprintf(stderr, "bench: capturing link %s of lab %s\n", arguments[0], lab.Name)
+			}, ctx.Done())
+			if file == os.Stdout {
+				return err
+			}
+			return errors.Join(err, file.Close())
+		},
+	}
+	cmd.Flags().StringVar(&which, "lab", "", "which lab, by its name or the pid of its process (default the only one)")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "the file to write (default standard output)")
+	cmd.Flags().DurationVar(&limit, "for", 0, "how long to capture (default until Ctrl-C)")
+	return cmd
+}
+
+// captureFile is where a capture goes.
+func captureFile(output string) (*os.File, error) {
+	if output != "" {
+		return os.Create(output)
+	}
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		return nil, usageError{errors.New("a capture is no text: give -o FILE, or redirect the output")}
+	}
+	return os.Stdout, nil
+}
+
+// asUnknown makes the error about a name that a lab doesn't have a usage error.
+func asUnknown(err error) error {
+	if errors.Is(err, access.ErrUnknown) {
+		return usageError{err}
+	}
+	return err
+}
