@@ -116,7 +116,7 @@ func TestRealMachinesMeasureBetweenThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(study.Pairs) != 9 || study.All.Answered != 450 || study.Pairs[0].DeclaredMS != nil || study.Pairs[1].To != "tokyo" {
+		if len(study.Pairs) != 9 || study.All.Answered != 300 || study.Sent != 450 || study.Pairs[0].DeclaredMS != nil || study.Pairs[1].To != "tokyo" {
 			t.Errorf("%s: %+v", protocol, study.All)
 		}
 		if m := folder.Manifest(); m.Kind != results.KindRTT || m.Engine != "machines" {

@@ -34,10 +34,15 @@ func studied(t *testing.T, ctx context.Context, measure pinger, machines ...stri
 // A machine that fails once it has begun costs its own rows that were to come, no others.
 func TestAMachineThatFailsLaterLosesNoRows(t *testing.T) {
 	broken := errors.New("connection reset")
-	_, study, err := studied(t, t.Context(), func(_ context.Context, source int, order control.Measure, row func(ping.Row) error) error {
+	_, study, err := studied(t, t.Context(), func(ctx context.Context, source int, order control.Measure, row func(ping.Row) error) error {
 		for round := range order.Count {
 			if source == 1 && round == 1 {
 				return broken
+			}
+			select { // the other one goes on for longer
+			case <-time.After(100 * time.Millisecond * time.Duration(1-source)):
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			}
 			if err := row(ping.Row{Round: round, SentNS: 1e18, RTTNS: 5e6}); err != nil {
 				return err

@@ -51,7 +51,8 @@ func (t *trial) noteTransport(settings control.Sockets, connections []control.So
 		sum.Retransmitted += connection.Retransmitted
 	}
 	for _, direction := range links.Directions {
-		sum.FramesLost += direction.LossDrops + direction.QueueDrops + direction.DownDrops
+		// The receiver's checksum refuses a corrupted frame, so that to TCP it is lost too.
+		sum.FramesLost += direction.LossDrops + direction.QueueDrops + direction.DownDrops + direction.Corrupted
 	}
 	for _, status := range statuses {
 		sum.MessagesLost += status.DroppedMessages

@@ -216,7 +216,8 @@ type Transport struct {
 	SlowStartAfterIdle bool   `json:"slow_start_after_idle"`
 	SegmentsSent       uint64 `json:"segments_sent"`
 	Retransmitted      uint64 `json:"retransmitted"`
-	// FramesLost were lost by the links: by loss, full queues, links that were down.
+	// FramesLost were lost by the links: by loss, full queues, links that were down, and
+	// by corruption, since the receiver refuses what is corrupted.
 	FramesLost uint64 `json:"frames_lost"`
 	// MessagesLost were given up by nodes whose queue to a peer was full, or died with a
 	// datagram.

@@ -215,10 +215,15 @@ func TestALabIsWalkedIntoAndEndsWithItsCommand(t *testing.T) {
 
 func TestCtrlCIsTheCommandsInALab(t *testing.T) {
 	_, name, _ := labUp(t)
-	inside := startBench(t, nil, "exec", "h1", "--lab", name, "--", "sh", "-c", "trap 'exit 9' INT; echo ready; while :; do sleep 0.01; done")
+	inside := startBench(t, nil, "exec", "h1", "--lab", name, "--", "sh", "-c",
+		"trap 'n=1$n; echo got $n; [ $n = 11 ] && exit 9' INT; echo ready; while :; do sleep 0.01; done")
 	inside.until("ready")
-	if err := inside.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
+	// The second one ends no other command of bench's either.
+	for _, want := range []string{"got 1", "got 11"} {
+		if err := inside.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		inside.until(want)
 	}
 	if status := inside.end(); status != 9 {
 		t.Errorf("status %d, want the command's own\n%s", status, &inside.stderr)

@@ -48,7 +48,7 @@ func TestRTTRefusesNonsenseInOneLine(t *testing.T) {
 		{[]string{"--peers", "a,b"}, `"a" is no host:port, nor a name=host:port`},
 		{[]string{"--peers", "here=127.0.0.1:1,there=192.0.2.1:1"}, "want the address that they reach it by"},
 		{[]string{spec, "--engine", "sim"}, "want --engine netns"},
-		{append(peers, "--out", filepath.Dir(spec)), "isn't empty"},
+		{append(peers, "--out", filepath.Dir(spec)), "already holds something"},
 	} {
 		t.Run(strings.Join(c.arguments, " "), func(t *testing.T) { expectUsageError(t, rtt(c.arguments...), c.want) })
 	}

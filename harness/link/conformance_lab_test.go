@@ -380,6 +380,9 @@ func (l *conformanceLab) checkCounters(executor string, played []int, sent [][]s
 		if d.Frames-d.Corrupted != came {
 			l.t.Errorf("%s, %s: it counted %d frames delivered, %d of them corrupted; %d arrived", executor, l.cases[played[i]].name, d.Frames, d.Corrupted, came)
 		}
+		if l.cases[played[i]].parameters.Reorder > 0 && d.Reordered == 0 {
+			l.t.Errorf("%s, %s: it counted no frame that it let go at once", executor, l.cases[played[i]].name)
+		}
 		duplicates := l.cases[i].parameters.Duplicate > 0 || l.cases[played[i]].parameters.Duplicate > 0
 		if kernel && duplicates {
 			continue // netem doesn't count them

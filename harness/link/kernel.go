@@ -36,9 +36,9 @@ type Kernel struct {
 	// segments is true if the hosts send one segment a frame.
 	segments bool
 
-	// lock guards the rest.
-	lock   sync.Mutex
 	qdiscs *qdiscSocket
+	// lock guards the rest.
+	lock sync.Mutex
 	// set are the root qdiscs that were set, by device.
 	set map[int]netemOptions
 }
@@ -101,7 +101,7 @@ func (k *Kernel) Close() {
 // netem let go at once. EmulatorDrops counts what devices dropped outside the qdiscs.
 func (k *Kernel) Report() (engine.LinkReport, error) {
 	report := engine.LinkReport{Directions: namedDirections(k.topology)}
-	counted, err := k.counted()
+	counted, err := k.qdiscs.netems()
 	if err != nil {
 		return report, err
 	}
@@ -122,12 +122,8 @@ func (k *Kernel) Report() (engine.LinkReport, error) {
 		}
 		named := &report.Directions[i]
 		named.Frames, named.Bytes = s.TxPackets, s.TxBytes
-		if rate := counted[d.rate]; rate != nil {
-			named.QueueDrops = uint64(rate.Queue.Drops)
-		}
-		if line := counted[d.line]; line != nil {
-			named.LossDrops, named.Reordered = uint64(line.Queue.Drops), uint64(line.Queue.Requeues)
-		}
+		named.QueueDrops = uint64(counted[d.rate].dropped)
+		named.LossDrops, named.Reordered = uint64(counted[d.line].dropped), uint64(counted[d.line].letGo)
 	}
 	for _, device := range k.devices {
 		if s, ok := statistics[device]; ok {
@@ -135,20 +131,4 @@ func (k *Kernel) Report() (engine.LinkReport, error) {
 		}
 	}
 	return report, nil
-}
-
-// counted reads the counters of the devices' root qdiscs.
-func (k *Kernel) counted() (map[int]*netlink.QdiscStatistics, error) {
-	qdiscs, err := k.handle.QdiscList(nil)
-	if err != nil {
-		return nil, fmt.Errorf("reading the qdiscs' counters: %w", err)
-	}
-	counted := map[int]*netlink.QdiscStatistics{}
-	for _, qdisc := range qdiscs {
-		attributes := qdisc.Attrs()
-		if s := attributes.Statistics; attributes.Parent == netlink.HANDLE_ROOT && s != nil && s.Queue != nil && s.Basic != nil {
-			counted[attributes.LinkIndex] = s
-		}
-	}
-	return counted, nil
 }

@@ -115,23 +115,22 @@ const maxEmptying = 5 * time.Second
 // sent when those that wait now are gone. The frames that wait were to meet what the link
 // did when they came, so all but the rate changes when they are gone.
 func (k *Kernel) queues(rates []kernelStage) (map[int]uint32, error) {
-	counted, err := k.counted()
+	found, err := k.qdiscs.netems()
 	if err != nil {
 		return nil, err
 	}
 	queues := map[int]uint32{}
 	for _, stage := range rates {
-		options, exists := k.set[stage.device]
-		c := counted[stage.device]
-		if !exists || c == nil || c.Queue.Qlen == 0 {
+		netem := found[stage.device]
+		if netem.waiting == 0 {
 			continue
 		}
-		takes := float64(c.Queue.Backlog) / float64(options.bytesPerSecond)
+		takes := float64(netem.waitingBytes) / float64(netem.options.bytesPerSecond)
 		if takes > maxEmptying.Seconds() {
 			return nil, fmt.Errorf("%w: %d frames wait for their serialisation, which takes another %.1f s, and would meet the new delay and losses",
-				engine.ErrUnsupported, c.Queue.Qlen, takes)
+				engine.ErrUnsupported, netem.waiting, takes)
 		}
-		queues[stage.device] = c.Basic.Packets + c.Queue.Qlen
+		queues[stage.device] = netem.sent + netem.waiting
 	}
 	return queues, nil
 }
@@ -139,13 +138,13 @@ func (k *Kernel) queues(rates []kernelStage) (map[int]uint32, error) {
 // awaitEmpty waits until devices have sent so many frames.
 func (k *Kernel) awaitEmpty(queues map[int]uint32) error {
 	for deadline := time.Now().Add(2 * maxEmptying); len(queues) > 0; time.Sleep(time.Millisecond / 2) {
-		counted, err := k.counted()
+		found, err := k.qdiscs.netems()
 		if err != nil {
 			return err
 		}
 		for device, sent := range queues {
 			// The counter wraps around.
-			if c := counted[device]; c == nil || int32(c.Basic.Packets-sent) >= 0 {
+			if int32(found[device].sent-sent) >= 0 {
 				delete(queues, device)
 			}
 		}
@@ -179,11 +178,11 @@ func (k *Kernel) readBack() error {
 		return err
 	}
 	for device, want := range k.set {
-		options, ok := got[device]
+		netem, ok := got[device]
 		if !ok {
 			return fmt.Errorf("the netem of device %d is gone", device)
 		}
-		if differences := want.differences(options); differences != "" {
+		if differences := want.differences(netem.options); differences != "" {
 			return fmt.Errorf("the kernel took other parameters at device %d: %s", device, differences)
 		}
 	}

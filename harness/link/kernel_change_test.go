@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,22 +81,47 @@ func TestForeignAndBrokenNetemsAreRefused(t *testing.T) {
 	}
 }
 
+// statistics are the counters of a qdisc.
+func statistics() []byte {
+	nested := nl.NewRtAttr(nl.TCA_STATS2, nil)
+	nested.AddRtAttr(nl.TCA_STATS_BASIC, words(1000, 0, 10, 0))
+	nested.AddRtAttr(nl.TCA_STATS_QUEUE, words(2, 200, 3, 4, 5))
+	return nested.Serialize()
+}
+
+func TestANetemIsReadWithItsCounters(t *testing.T) {
+	message := (&nl.TcMsg{Ifindex: 3, Parent: netlink.HANDLE_ROOT}).Serialize()
+	message = append(message, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("netem")).Serialize()...)
+	message = slices.Concat(message, everyOption().encode().Serialize(), statistics())
+	device, netem, err := parseQdisc(message)
+	if err != nil || device != 3 || netem == nil {
+		t.Fatalf("device %d, %+v, %v", device, netem, err)
+	}
+	if differences := everyOption().differences(netem.options); differences != "" {
+		t.Error(differences)
+	}
+	netem.options = netemOptions{}
+	if want := (rootNetem{sent: 10, waiting: 2, waitingBytes: 200, dropped: 3, letGo: 4}); !reflect.DeepEqual(*netem, want) {
+		t.Errorf("%+v, want %+v", *netem, want)
+	}
+}
+
 func FuzzParseQdisc(f *testing.F) {
 	message := (&nl.TcMsg{Ifindex: 3, Parent: netlink.HANDLE_ROOT}).Serialize()
 	message = append(message, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("netem")).Serialize()...)
-	f.Add(append(message, everyOption().encode().Serialize()...))
+	f.Add(slices.Concat(message, everyOption().encode().Serialize(), statistics()))
 	f.Add(message)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		device, options, err := parseQdisc(b)
+		device, netem, err := parseQdisc(b)
 		if err != nil && !errors.Is(err, errQdisc) {
 			t.Errorf("%v, want errQdisc", err)
 		}
 		if err == nil && int32(device) != int32(binary.NativeEndian.Uint32(b[4:])) {
 			t.Errorf("device %d of %x", device, b)
 		}
-		if err == nil && options != nil && options.differences(*options) != "" {
-			t.Errorf("%+v differs from itself", options)
+		if err == nil && netem != nil && netem.options.differences(netem.options) != "" {
+			t.Errorf("%+v differs from itself", netem.options)
 		}
 	})
 }
@@ -183,7 +210,7 @@ func TestAKernelLinkWithALongQueueRefusesToChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if differences := rateStage(slow).differences(got[k.directions[0].rate]); differences != "" {
+	if differences := rateStage(slow).differences(got[k.directions[0].rate].options); differences != "" {
 		t.Errorf("the change was refused and changed something: %s", differences)
 	}
 	// The rate alone may change: those that wait keep their times by themselves.
@@ -222,10 +249,10 @@ func TestEachFormerParameterOfAKernelLinkIsCleared(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, direction := range k.directions[:2] {
-			if differences := rateStage(p).differences(got[direction.rate]); got[direction.rate].limit != 0 && differences != "" {
+			if differences := rateStage(p).differences(got[direction.rate].options); got[direction.rate].options.limit != 0 && differences != "" {
 				t.Errorf("the rate's netem after %+v: %s", p, differences)
 			}
-			if differences := line.differences(got[direction.line]); differences != "" {
+			if differences := line.differences(got[direction.line].options); differences != "" {
 				t.Errorf("the line's netem after %+v: %s", p, differences)
 			}
 		}
@@ -279,8 +306,8 @@ func TestAKernelLinkRefusesWhatItsDevicesCant(t *testing.T) {
 		if err != nil || len(after) != len(before) {
 			t.Fatalf("%d netems, then %d, %v", len(before), len(after), err)
 		}
-		for device, options := range before {
-			if differences := options.differences(after[device]); differences != "" {
+		for device, netem := range before {
+			if differences := netem.options.differences(after[device].options); differences != "" {
 				t.Errorf("%+v was refused and changed something: %s", c.aToB, differences)
 			}
 		}

@@ -8,15 +8,18 @@ import (
 	"quorumlab/topologies"
 )
 
-// Netem's distribution tables: at most 16384 signed 16-bit entries, each equally
+// Netem's distribution tables have at most 16384 signed 16-bit entries, each equally
 // likely. An entry of 8192 is once the jitter, which is 31 bits of nanoseconds.
 const (
-	netemTableSize  = 16384
-	netemTableUnit  = 8192
-	maxNetemJitter  = math.MaxInt32
-	maxNetemSpread  = 2 * maxNetemJitter / netemTableUnit * math.MaxInt16 * time.Nanosecond
-	maxTableStep    = 0.005
-	harmlessStepsNS = 10_000
+	netemTableSize = 16384
+	netemTableUnit = 8192
+	maxNetemJitter = math.MaxInt32
+	// maxNetemSpread is the greatest difference between two delays.
+	maxNetemSpread = 2 * maxNetemJitter / netemTableUnit * math.MaxInt16 * time.Nanosecond
+	// maxTableStep is the greatest share of the jitter that delays may be rounded to
+	// multiples of; what is below harmlessStepNS no timer notices.
+	maxTableStep   = 0.005
+	harmlessStepNS = 10_000
 )
 
 // netemJitter is a distribution of delays as netem takes it: a frame's delay
@@ -47,7 +50,7 @@ func newNetemJitter(p topologies.Parameters) (netemJitter, error) {
 		scale = float64(p.MeanDelay() - p.Delay)
 	}
 	step := float64(j.spreadNS) / netemTableUnit
-	if step > harmlessStepsNS && step > maxTableStep*scale {
+	if step > harmlessStepNS && step > maxTableStep*scale {
 		return netemJitter{}, fmt.Errorf("the tail of its jitter is too long for netem's tables of 16 bits, which would round delays to multiples of %v",
 			time.Duration(step).Round(time.Microsecond))
 	}

@@ -62,7 +62,7 @@ func probeNetem(device int) (bool, error) {
 		return false, err
 	}
 	got, err := qdiscs.netems()
-	return err == nil && want.differences(got[device]) == "", err
+	return err == nil && want.differences(got[device].options) == "", err
 }
 
 // exists tells a missing part of the kernel from a failure.

@@ -70,22 +70,33 @@ func (q *qdiscSocket) setNetem(device int, options netemOptions, exists bool) er
 	return nil
 }
 
+// rootNetem is a root netem as the kernel tells of it.
+type rootNetem struct {
+	options netemOptions
+	// sent are the frames that left it; the counter wraps around.
+	sent uint32
+	// waiting are the frames inside, of so many bytes.
+	waiting, waitingBytes uint32
+	// dropped are frames lost, by whatever cause; letGo those that skipped the delay.
+	dropped, letGo uint32
+}
+
 // netems reads the root netems by device.
-func (q *qdiscSocket) netems() (map[int]netemOptions, error) {
+func (q *qdiscSocket) netems() (map[int]rootNetem, error) {
 	request := q.request(unix.RTM_GETQDISC, unix.NLM_F_DUMP)
 	request.AddData(&nl.TcMsg{Family: nl.FAMILY_ALL})
 	messages, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWQDISC)
 	if err != nil {
-		return nil, fmt.Errorf("reading the qdiscs back: %w", err)
+		return nil, fmt.Errorf("reading the qdiscs: %w", err)
 	}
-	found := map[int]netemOptions{}
+	found := map[int]rootNetem{}
 	for _, message := range messages {
-		device, options, err := parseQdisc(message)
+		device, netem, err := parseQdisc(message)
 		if err != nil {
-			return nil, fmt.Errorf("reading the qdiscs back: %w", err)
+			return nil, fmt.Errorf("reading the qdiscs: %w", err)
 		}
-		if options != nil {
-			found[device] = *options
+		if netem != nil {
+			found[device] = *netem
 		}
 	}
 	return found, nil
@@ -94,8 +105,8 @@ func (q *qdiscSocket) netems() (map[int]netemOptions, error) {
 // errQdisc is met where the kernel's answer doesn't look as it should.
 var errQdisc = errors.New("a qdisc that isn't understood")
 
-// parseQdisc reads one qdisc; the options are nil unless it is a root netem.
-func parseQdisc(message []byte) (device int, options *netemOptions, err error) {
+// parseQdisc reads one qdisc; nil unless it is a root netem.
+func parseQdisc(message []byte) (device int, netem *rootNetem, err error) {
 	if len(message) < nl.SizeofTcMsg {
 		return 0, nil, fmt.Errorf("%w: %d bytes", errQdisc, len(message))
 	}
@@ -109,8 +120,23 @@ func parseQdisc(message []byte) (device int, options *netemOptions, err error) {
 	if kind != "netem" || parent != netlink.HANDLE_ROOT {
 		return device, nil, nil
 	}
-	decoded, err := decodeNetem(attributes[nl.TCA_OPTIONS])
-	return device, &decoded, err
+	netem = &rootNetem{}
+	if netem.options, err = decodeNetem(attributes[nl.TCA_OPTIONS]); err != nil {
+		return device, nil, err
+	}
+	// Package netlink takes the older statistics, which lack the frames let go.
+	statistics, err := parseAttributes(attributes[nl.TCA_STATS2])
+	if err != nil {
+		return device, nil, err
+	}
+	basic, queue := statistics[nl.TCA_STATS_BASIC], statistics[nl.TCA_STATS_QUEUE]
+	if len(basic) < 12 || len(queue) < 16 {
+		return device, nil, fmt.Errorf("%w: it has no counters", errQdisc)
+	}
+	netem.sent = binary.NativeEndian.Uint32(basic[8:])
+	netem.waiting, netem.waitingBytes = binary.NativeEndian.Uint32(queue), binary.NativeEndian.Uint32(queue[4:])
+	netem.dropped, netem.letGo = binary.NativeEndian.Uint32(queue[8:]), binary.NativeEndian.Uint32(queue[12:])
+	return device, netem, nil
 }
 
 // parseAttributes finds the values of attributes by their types.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -204,9 +205,12 @@ func TestASlowTakerDoesNotMakeRoundTripsLonger(t *testing.T) {
 		o := order(protocol, serve(t))
 		o.Count, o.IntervalNS = 100, 5e6
 		first := true
-		slow := 0
+		count, slow := 0, 0
+		var sent []int64
 		err := Measure(t.Context(), o, func(rows []Row) error {
+			count += len(rows)
 			for _, r := range rows {
+				sent = append(sent, r.SentNS)
 				if r.RTTNS > 400e6 {
 					slow++
 				}
@@ -217,8 +221,14 @@ func TestASlowTakerDoesNotMakeRoundTripsLonger(t *testing.T) {
 			first = false
 			return nil
 		})
-		if err != nil || slow > 10 {
-			t.Errorf("%s: %d of 100 round trips on the loopback interface took over 400 ms, %v", protocol, slow, err)
+		if err != nil || slow > 10 || count != 100 {
+			t.Errorf("%s: of %d round trips on the loopback interface, want 100, %d took over 400 ms, %v", protocol, count, slow, err)
+		}
+		slices.Sort(sent)
+		for i := 1; i < len(sent); i++ {
+			if gap := time.Duration(sent[i] - sent[i-1]); gap > 600*time.Millisecond {
+				t.Errorf("%s: no probe was sent for %v", protocol, gap)
+			}
 		}
 	}
 }

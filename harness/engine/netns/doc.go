@@ -11,6 +11,9 @@
 // With it go all of the lab's processes, and with them the namespaces and the
 // interfaces in them.
 //
+// Any program can be run on a host (Lab.Run): it shares the machine's files, and finds
+// the hosts by their names, which only the lab's own mounts have in /etc/hosts.
+//
 // The engine re-executes the running program for the init and for the link
 // emulator. So every program that builds labs, test binaries included, must
 // call RunIfChild before all else:

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"quorumlab/harness/engine"
+	"quorumlab/harness/link"
 	"quorumlab/topologies"
 )
 
@@ -276,5 +277,31 @@ func TestALinkIsCapturedAgainOnceACaptureHasEnded(t *testing.T) {
 	}
 	if _, open := l.Capture(t.Context(), "h9-s1", write), l.EndCapture(t.Context(), "h9-s1"); !errors.Is(open, ErrNoLink) {
 		t.Errorf("a link that isn't there: %v", open)
+	}
+}
+
+func TestWhatTheKernelsLinksCannotDoIsUnsupported(t *testing.T) {
+	b := blueprint(2, topologies.Parameters{})
+	b.Links, b.Changing = engine.LinksKernel, true
+	l, err := netnsEngine{}.Build(t.Context(), b)
+	if errors.Is(err, link.ErrKernelCannot) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	trace := topologies.Parameters{Trace: &topologies.Trace{
+		Times: []time.Duration{0}, Excess: []time.Duration{time.Millisecond}, Period: time.Second,
+		Align: topologies.AlignStart, Gap: topologies.GapHold, GapAfter: time.Second,
+	}}
+	for what, err := range map[string]error{
+		"a trace":         l.SetLink(t.Context(), "h1-s1", trace, topologies.Parameters{}),
+		"a capture":       l.Capture(t.Context(), "h1-s1", os.Stderr),
+		"a capture's end": l.EndCapture(t.Context(), "h1-s1"),
+	} {
+		if !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "h1-s1") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

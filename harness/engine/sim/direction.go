@@ -160,31 +160,36 @@ func (s *trial) enter(d *direction, index int32) {
 // pass lets a frame enter a direction and sends it further if it isn't lost.
 func (s *trial) pass(index, slot int32, at int64) {
 	n := s.network
-	d := &n.directions[index]
-	bytes := n.bytes(&n.slab[slot])
+	f, d := &n.slab[slot], &n.directions[index]
+	bytes := n.bytes(f)
 	d.latest = at
 	fate := d.model.Transmit(at, bytes)
-	switch fate.Verdict {
-	case link.Delivered:
-		if fate.Count > 1 {
-			copied := n.duplicate(slot)
-			d.duplicates++
-			s.trace.event(at, markDuplicate, index, s.identity(slot))
-			s.emerge(index, slot, bytes, fate.Arrivals[0])
-			s.emerge(index, copied, bytes, fate.Arrivals[1])
-			return
-		}
-		s.emerge(index, slot, bytes, fate.Arrivals[0])
-	case link.LostByLoss:
-		d.lossDrops++
-		s.lose(at, markLoss, index, slot)
-	case link.LostByQueue:
-		d.queueDrops++
-		s.lose(at, markLoss, index, slot)
+	if fate.Verdict != link.Delivered {
+		s.lose(at, d.lost(fate.Verdict), index, slot)
+		return
+	}
+	if fate.Count > 1 {
+		d.duplicates++
+		s.trace.event(at, markDuplicate, index, s.identity(slot))
+		copied := n.duplicate(slot)
+		s.emerge(&n.slab[copied], d, index, copied, bytes, &fate.Arrivals[1])
+		f = &n.slab[slot]
+	}
+	s.emerge(f, d, index, slot, bytes, &fate.Arrivals[0])
+}
+
+// lost counts a frame that is lost and returns its mark.
+func (d *direction) lost(verdict link.Verdict) (mark uint64) {
+	switch verdict {
 	case link.LostByDown:
 		d.downDrops++
-		s.lose(at, markDown, index, slot)
+		return markDown
+	case link.LostByQueue:
+		d.queueDrops++
+	case link.LostByLoss:
+		d.lossDrops++
 	}
+	return markLoss
 }
 
 // duplicate makes a second frame of one.
@@ -197,9 +202,7 @@ func (n *network) duplicate(slot int32) (copied int32) {
 }
 
 // emerge sends a frame further that comes out of a direction.
-func (s *trial) emerge(index, slot int32, bytes int, arrival link.Arrival) {
-	n := s.network
-	f, d := &n.slab[slot], &n.directions[index]
+func (s *trial) emerge(f *frame, d *direction, index, slot int32, bytes int, arrival *link.Arrival) {
 	d.frames++
 	d.bytes += uint64(bytes)
 	if arrival.Corrupted {
@@ -209,7 +212,7 @@ func (s *trial) emerge(index, slot int32, bytes int, arrival link.Arrival) {
 	if arrival.Reordered {
 		d.reordered++
 	}
-	if f.hop++; int(f.hop) < len(n.ways[f.way]) {
+	if f.hop++; int(f.hop) < len(s.network.ways[f.way]) {
 		s.forward(slot, arrival.AtNS)
 		return
 	}
