@@ -66,7 +66,7 @@ func TestAFileOfTheTopologyZooIsRead(t *testing.T) {
 
 // threeWays is one graph in all three formats.
 var threeWays = map[string]string{
-	"x.graphml": `<graphml><key id="t" for="node" attr.name="type"/><key id="d" for="edge" attr.name="Delay"><default>5</default></key>
+	"x.graphml": `<graphml><key id="t" for="node" attr.name="type"/><key id="d" for="edge" attr.name="Delay"><desc>20, or so</desc><default>5</default></key>
 <key id="b" for="edge" attr.name="bandwidth"/><key id="l" for="edge" attr.name="loss"/><key id="n" for="edge" attr.name="name"/>
 <key id="q" for="edge" attr.name="queue"/><key id="j" for="edge" attr.name="jitter"/><key id="y" for="edge" attr.name="queue_bytes"/>
 <graph edgedefault="directed"><node id="h1"><data key="t">host</data></node><node id="h2"><data key="t">Host</data></node><node id="a"><port name="p"/></node>

@@ -93,6 +93,8 @@ func (r *graphML) start(element xml.StartElement) error {
 		r.keys[attribute(element, "id")] = strings.ToLower(attribute(element, "attr.name"))
 		r.key = attribute(element, "id")
 		r.text.Reset()
+	case name == "default" && depth == 3:
+		r.text.Reset() // of the description before it
 	case name == "graph" && depth == 2:
 		r.directed = attribute(element, "edgedefault") == "directed"
 	case name == "node" && depth == 3:

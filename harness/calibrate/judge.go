@@ -86,15 +86,28 @@ func (j *judge) stream(r *record, o order) []results.LinkCheck {
 func (j *judge) expected(p topologies.Parameters, r *record, o order, lag int) (counts, delays) {
 	observing := func(played *record) observation { return observe(played, lag) }
 	if p.Jitters() || p.Reorder > 0 {
-		drawn := draw(p, r, delayDraws, observing)
+		drawn := draw(j.player(p), r, delayDraws, observing)
 		return countsOf(drawn), delaysOf(drawn, p)
 	}
 	without := topologies.Parameters{Delay: p.Delay, RateBPS: p.RateBPS}
-	d := delaysOf(draw(without, r, 1, observing), without)
+	d := delaysOf(draw(newPlayer(without), r, 1, observing), without)
 	if p.MeanLoss() > 0 || p.Duplicate > 0 {
 		return j.counted(p, o, lag), d
 	}
 	return counts{}, d
+}
+
+// player has the model carry records in a network that started when this one did, where
+// that is known: a trace is then where it is on the link.
+func (j *judge) player(p topologies.Parameters) *player {
+	if p.Trace == nil || j.latestNS == 0 {
+		return newPlayer(p)
+	}
+	begins := link.TraceBegins(p.Trace, j.seed, j.earliestNS)
+	return &player{
+		declared: p, models: link.Models(aligned(p, topologies.AlignStart)),
+		begun: true, earliestNS: begins, latestNS: begins + j.latestNS - j.earliestNS,
+	}
 }
 
 // share is a row about a share of the frames.
@@ -121,6 +134,10 @@ func (j *judge) delay(p topologies.Parameters, r *record, seen observation, d de
 	}
 	if p.Trace != nil && j.latestNS > 0 {
 		return []results.LinkCheck{j.trace(p, r)}
+	}
+	if len(d.pool) == 0 { // that frames arrive at all is what the losses tell
+		c.Finding, c.Reason = results.LinkNotTested, "no frame would arrive"
+		return []results.LinkCheck{c}
 	}
 	low, high := d.middle.bounds(j.alpha)
 	early, late := float64(earlyBy+j.uncertainty), j.late(p.MeanDelay())
@@ -163,9 +180,9 @@ func (j *judge) trace(p topologies.Parameters, r *record) results.LinkCheck {
 	c.High = traceShare
 	c.Measured = 1
 	step := max(int64(time.Millisecond), (j.latestNS-j.earliestNS)/1000)
+	models := link.Models(alone)
 	for start := j.earliestNS; start <= j.latestNS; start += step {
-		m := link.NewModel(alone, j.seed, start)
-		c.Measured = min(c.Measured, j.strays(r, carry(m, r)))
+		c.Measured = min(c.Measured, j.strays(r, carry(models(j.seed, start), r)))
 	}
 	if c = settle(c); c.Finding == results.LinkFail {
 		c.Reason = "so many frames have another delay than the trace"
@@ -206,9 +223,9 @@ func (j *judge) losses(p topologies.Parameters, r *record, seen observation, c c
 		low, high, declared = int(l), int(h), c.missing.mean/float64(seen.frames)
 	}
 	row := j.share(name, seen.missing, seen.frames, low, high, declared)
-	if r.overflowed > 0 && row.Finding == results.LinkFail {
-		row.Finding = results.LinkNotTested
-		row.Reason = fmt.Sprintf("the receiver had no room for %d frames", r.overflowed)
+	// Of the missing frames those may have come that the receiver had no room for.
+	if seen.missing > high && seen.missing-r.overflowed <= high {
+		row = noRoom(row, r)
 	}
 	rows = append(rows, row)
 	if r.damaged > 0 {
@@ -224,6 +241,13 @@ func (j *judge) losses(p topologies.Parameters, r *record, seen observation, c c
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// noRoom is a row that can't be judged since frames that came found no room at the receiver.
+func noRoom(row results.LinkCheck, r *record) results.LinkCheck {
+	row.Finding = results.LinkNotTested
+	row.Reason = fmt.Sprintf("the receiver had no room for %d frames", r.overflowed)
+	return row
 }
 
 // independent tells whether each frame is lost or not whatever became of the others,

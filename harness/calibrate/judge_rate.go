@@ -3,6 +3,7 @@ package calibrate
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/stat"
 
@@ -29,14 +30,21 @@ func (j *judge) train(r *record) results.LinkCheck {
 		return row
 	}
 	stretch, ok := stretchOf(r, leaves)
+	from := j.player(p)
 	if !ok {
 		row.Finding, row.Reason = results.LinkFail, "hardly any frame of the train arrived"
+		if slices.Contains(draw(from, r, trainDraws, func(played *record) bool {
+			_, ok := stretchOf(played, leaves)
+			return ok
+		}), false) {
+			row.Finding, row.Reason = results.LinkNotTested, "the link loses too many of the frames"
+		}
 		return row
 	}
 	row.Measured = row.Declared / stretch
 	low, high := row.Declared, row.Declared
 	if p.Jitters() || p.Reorder > 0 {
-		low, high = spreadOf(draw(p, r, trainDraws, func(played *record) float64 {
+		low, high = spreadOf(draw(from, r, trainDraws, func(played *record) float64 {
 			stretch, _ := stretchOf(played, leaves)
 			return row.Declared / stretch
 		})).bounds(j.alpha)
@@ -101,7 +109,7 @@ func stretchOf(r *record, leaves []int64) (float64, bool) {
 // which they were sent; what is serialised meanwhile is room in the queue.
 const queueSlackNS = 300_000
 
-// burst judges the queue by how many frames of a burst it took; bytes says in what it is
+// queue judges the queue by how many frames of a burst it took; bytes says in what it is
 // measured.
 func (j *judge) queue(r *record, bytes bool) results.LinkCheck {
 	p := j.direction.declared
@@ -111,7 +119,7 @@ func (j *judge) queue(r *record, bytes bool) results.LinkCheck {
 	if bytes {
 		row.Unit, row.Declared, each = "bytes", float64(p.QueueBytes), float64(r.bytes)
 	}
-	expected := spreadOf(draw(p, r, trainDraws, func(played *record) float64 { return float64(count(played, 1).missing) }))
+	expected := spreadOf(draw(j.player(p), r, trainDraws, func(played *record) float64 { return float64(count(played, 1).missing) }))
 	if dropped := droppedOf(departures(p, r)); dropped < 3 {
 		row.Finding, row.Reason = results.LinkNotTested, "frames can't be sent fast enough here to fill it"
 		return row
@@ -121,7 +129,11 @@ func (j *judge) queue(r *record, bytes bool) results.LinkCheck {
 	row.Measured = row.Declared + each*(expected.mean-float64(count(r, 1).missing))
 	row.Low = row.Declared - each*(high-expected.mean+slack)
 	row.High = row.Declared + each*(expected.mean-low+slack)
-	return settle(row)
+	// Frames that found no room at the receiver look as if the queue had dropped them.
+	if row = settle(row); row.Measured < row.Low && row.Measured+each*float64(r.overflowed) >= row.Low {
+		return noRoom(row, r)
+	}
+	return row
 }
 
 func droppedOf(leaves []int64) int {

@@ -23,13 +23,43 @@ const (
 	maxPool = 200_000
 )
 
-// play has the model carry the frames of a record. Its generator, and the state in
-// which a link of some age would be, come from the seed.
-func play(p topologies.Parameters, of *record, seed uint64) *record {
-	m := link.NewModel(p, seed, of.sentNS[0])
-	before := ageOf(p)
+// player has the model carry records.
+type player struct {
+	declared topologies.Parameters
+	models   func(seed uint64, startNS int64) *link.Model
+	// If begun is true, a trace was at its first row somewhere from earliestNS to latestNS;
+	// else it may be anywhere in it.
+	begun                bool
+	earliestNS, latestNS int64
+}
+
+// newPlayer is for networks whose start isn't known.
+func newPlayer(p topologies.Parameters) *player {
+	return &player{declared: p, models: link.Models(aligned(p, topologies.AlignRandom))}
+}
+
+// aligned has the parameters' trace, if there is one, begin that way.
+func aligned(p topologies.Parameters, align string) topologies.Parameters {
+	if p.Trace != nil {
+		trace := *p.Trace
+		trace.Align = align
+		p.Trace = &trace
+	}
+	return p
+}
+
+// play has the model carry the frames of a record. Its generator, when the network started,
+// and the state in which a link of some age would be, come from the seed.
+func (l *player) play(of *record, seed uint64) *record {
+	random := rand.New(rand.NewPCG(seed, 0x616765)) // "age"
+	startNS := of.sentNS[0]
+	if l.begun {
+		startNS = l.earliestNS + random.Int64N(l.latestNS-l.earliestNS+1)
+	}
+	m := l.models(seed, startNS)
+	before := ageOf(l.declared)
 	if before > 0 {
-		before = rand.New(rand.NewPCG(seed, 0x616765)).IntN(before) // "age"
+		before = random.IntN(before)
 	}
 	for i := range before {
 		m.Transmit(of.sentNS[0]-int64(before-i)*of.intervalNS, of.bytes)
@@ -64,14 +94,14 @@ func carry(m *link.Model, of *record) *record {
 
 // draw plays the record many times, on all processors, and returns what a function says
 // of each outcome.
-func draw[T any](p topologies.Parameters, of *record, draws int, say func(*record) T) []T {
+func draw[T any](from *player, of *record, draws int, say func(*record) T) []T {
 	said := make([]T, draws)
 	var working sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	for worker := range workers {
 		working.Go(func() {
 			for i := worker; i < draws; i += workers {
-				said[i] = say(play(p, of, link.DirectionSeed(uint64(i), 0, false)))
+				said[i] = say(from.play(of, link.DirectionSeed(uint64(i), 0, false)))
 			}
 		})
 	}
@@ -90,7 +120,7 @@ type counts struct {
 // drawCounts draws what counts the model gives.
 func drawCounts(p topologies.Parameters, of *record, lag int) counts {
 	draws := min(max(drawnFrames/len(of.sentNS), leastDraws), countDraws)
-	return countsOf(draw(p, of, draws, func(r *record) observation { return count(r, lag) }))
+	return countsOf(draw(newPlayer(p), of, draws, func(r *record) observation { return count(r, lag) }))
 }
 
 func countsOf(drawn []observation) counts {
@@ -173,7 +203,7 @@ func patience(p topologies.Parameters, of *record) time.Duration {
 	unhurried := *of
 	unhurried.cutNS = math.MaxInt64
 	last := of.sentNS[len(of.sentNS)-1]
-	latest := slices.Max(draw(p, &unhurried, 20, func(r *record) int64 {
+	latest := slices.Max(draw(newPlayer(p), &unhurried, 20, func(r *record) int64 {
 		if len(r.arrivals) == 0 {
 			return last
 		}

@@ -64,8 +64,9 @@ func (s spread) bounds(alpha float64) (low, high float64) {
 	return low, high
 }
 
-// countBounds are bounds of a count out of n, which isn't below 0 or above n, and may
-// be above 0 even if it was 0 in all draws.
+// countBounds are bounds of a count out of n, which isn't below 0 or above n, and which
+// may be larger than in any draw where that is rare. What was the same in all draws has
+// to be that.
 func (s spread) countBounds(n int, alpha float64) (low, high float64) {
 	low, high = s.bounds(alpha)
 	rare := s.mean + 3*math.Sqrt(s.mean/float64(s.draws)) + 3/float64(s.draws)

@@ -45,13 +45,8 @@ func newFabric(config EmulatorConfig, startNS int64, resolve func(interfaceName 
 		return nil, fmt.Errorf("link emulator: buffer_bytes is %d, want 0 (the default) or more", config.BufferBytes)
 	}
 	f := &fabric{topology: config.Topology, byInterface: map[int32]int32{}, byAddress: map[uint32]int32{}}
-	for i, link := range f.topology.Links {
-		for direction, p := range []topologies.Parameters{link.AToB, link.BToA} {
-			if err := p.Check(); err != nil {
-				return nil, fmt.Errorf("link emulator: link %s: %w", link.Name, err)
-			}
-			f.models = append(f.models, NewModel(p, DirectionSeed(config.Seed, i, direction == 1), startNS))
-		}
+	if err := f.addModels(config.Seed, startNS); err != nil {
+		return nil, err
 	}
 	if err := f.addPorts(config.Ports, resolve); err != nil {
 		return nil, err
@@ -59,6 +54,25 @@ func newFabric(config EmulatorConfig, startNS int64, resolve func(interfaceName 
 	var err error
 	f.paths, err = findPaths(f.topology)
 	return f, err
+}
+
+// addModels checks parameters once, however many links have them.
+func (f *fabric) addModels(seed uint64, startNS int64) error {
+	checked := map[topologies.Parameters]func(seed uint64, startNS int64) *Model{}
+	for i := range f.topology.Links {
+		for direction, p := range bothWays(&f.topology.Links[i]) {
+			models := checked[*p]
+			if models == nil {
+				if err := p.Check(); err != nil {
+					return fmt.Errorf("link emulator: link %s: %w", f.topology.Links[i].Name, err)
+				}
+				models = Models(*p)
+				checked[*p] = models
+			}
+			f.models = append(f.models, models(DirectionSeed(seed, i, direction == 1), startNS))
+		}
+	}
+	return nil
 }
 
 func (f *fabric) addPorts(ports []Port, resolve func(string) (int, error)) error {

@@ -147,17 +147,30 @@ type Model struct {
 // computes a logarithm or a power otherwise, a jitter of other than uniform distribution
 // may come out a nanosecond longer or shorter.)
 func NewModel(p topologies.Parameters, seed uint64, startNS int64) *Model {
+	return Models(p)(seed, startNS)
+}
+
+// Models is NewModel for many models of the same parameters, which it checks once: long
+// traces and tables take their time.
+func Models(p topologies.Parameters) func(seed uint64, startNS int64) *Model {
+	if err := p.Check(); err != nil {
+		panic("link: NewModel with parameters that Check refuses: " + err.Error())
+	}
+	return func(seed uint64, startNS int64) *Model { return newModel(p, seed, startNS) }
+}
+
+// generator tells the models' random numbers from others of the same seed.
+const generator = 0x6c696e6b // "link"
+
+func newModel(p topologies.Parameters, seed uint64, startNS int64) *Model {
 	m := &Model{
 		startNS:     startNS,
 		deliveredNS: math.MinInt64,
 		nowNS:       math.MinInt64,
 		busyUntilNS: math.MinInt64,
 	}
-	m.pcg.Seed(seed, 0x6c696e6b) // "link"
+	m.pcg.Seed(seed, generator)
 	m.random = rand.New(&m.pcg)
-	if err := p.Check(); err != nil {
-		panic("link: NewModel with parameters that Check refuses: " + err.Error())
-	}
 	m.adopt(p)
 	return m
 }

@@ -28,6 +28,12 @@ type span struct {
 	lost                bool
 }
 
+// TraceBegins is when the trace of a direction of this seed is at its first row, in a
+// network that starts at startNS.
+func TraceBegins(t *topologies.Trace, seed uint64, startNS int64) int64 {
+	return newReplay(t, startNS, rand.New(rand.NewPCG(seed, generator))).originNS
+}
+
 // newReplay starts a trace at startNS, or at a time drawn from the generator.
 func newReplay(t *topologies.Trace, startNS int64, random *rand.Rand) *replay {
 	r := &replay{trace: t, originNS: startNS}

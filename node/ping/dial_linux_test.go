@@ -61,3 +61,16 @@ func TestADeadPeerDoesNotHoldUpTheFirstProbeForLong(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever asks learns the context's cause, wherever that meets it.
+func TestTheEndOfTheContextEndsAsking(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	time.AfterFunc(50*time.Millisecond, func() { cancel(why) })
+	if err := Ask(ctx, deaf(t), order(UDP, "127.0.0.1:1"), nil); !errors.Is(err, why) {
+		t.Errorf("while it dials: %v", err)
+	}
+	if err := Ask(ctx, serve(t), order(UDP, "127.0.0.1:1"), nil); !errors.Is(err, why) {
+		t.Errorf("before it dials: %v", err)
+	}
+}

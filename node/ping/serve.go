@@ -176,6 +176,9 @@ var ErrRefused = errors.New("the order was refused")
 func Ask(ctx context.Context, address string, order control.Measure, row func(Row) error) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("asking %s to measure: %w", address, err)
 	}
@@ -185,7 +188,7 @@ func Ask(ctx context.Context, address string, order control.Measure, row func(Ro
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(conn, "%s %s\n", wordMeasure, text); err != nil {
+	if _, err := fmt.Fprintf(conn, "%s %s\n", wordMeasure, text); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("asking %s to measure: %w", address, err)
 	}
 	reader := bufio.NewReader(conn)

@@ -23,15 +23,15 @@ type direction struct {
 	soonest int64
 	// perByte is no more than what serialising a byte takes, in 1/1024 ns.
 	perByte int64
+	// eventAt is when the eventDirection that counts is, or never; latest when the
+	// latest frame entered.
+	eventAt, latest int64
+	counters
+
 	// entering are the frames that haven't entered, by when they will have.
 	entering sequence
 	// arriving are those on their way to a host, by when they will be there.
 	arriving sequence
-	// eventAt is when the eventDirection that counts is, or never; latest when the
-	// latest frame entered.
-	eventAt, latest int64
-
-	counters
 }
 
 // counters count a direction's frames, as engine.DirectionReport does.
@@ -108,10 +108,7 @@ func (s *trial) forward(slot int32, at int64) {
 // attend sees to it that there is an event when something may come out of a
 // direction.
 func (s *trial) attend(d *direction, index int32) {
-	next := int64(never)
-	if !d.arriving.empty() {
-		next = d.arriving.first().at
-	}
+	next := d.arriving.next()
 	if !d.entering.empty() {
 		first := d.entering.first()
 		if soonest := first.at + d.soonest; soonest < min(next, d.eventAt) {

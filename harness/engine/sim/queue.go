@@ -171,8 +171,9 @@ type sequence struct {
 
 func (q *sequence) empty() bool { return q.ordered.count == 0 && q.late.empty() }
 
+// push adds an event whose order is above all others'.
 func (q *sequence) push(e event) {
-	if n := q.ordered.count; n > 0 && e.before(q.ordered.at(n-1)) {
+	if n := q.ordered.count; n > 0 && e.at < q.ordered.at(n-1).at {
 		q.late.push(e)
 		return
 	}
@@ -185,6 +186,17 @@ func (q *sequence) first() *event {
 		return q.ordered.at(0)
 	}
 	return q.late.first()
+}
+
+// next is when the earliest event is, or never.
+func (q *sequence) next() int64 {
+	switch {
+	case !q.late.empty():
+		return q.first().at
+	case q.ordered.count > 0:
+		return q.ordered.at(0).at
+	}
+	return never
 }
 
 // popDue removes the earliest event if its time has come.
