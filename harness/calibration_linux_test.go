@@ -85,10 +85,25 @@ func TestATrialIsVoidByTheNameOfTheLinkThatDoublesMoreFramesThanDeclared(t *test
 	}
 }
 
+// noting notes what the last lab was built for.
+type noting struct {
+	engine.Builder
+	changing bool
+}
+
+func (n *noting) Build(ctx context.Context, b engine.Blueprint) (engine.Lab, error) {
+	n.changing = b.Changing
+	return n.Builder.Build(ctx, b)
+}
+
 func TestCapturesAreInTheTrialsFolderAndLabelled(t *testing.T) {
 	needNetns(t)
 	e, _ := engine.Lookup("netns")
-	verdict, folder := trialOn(t, e.(engine.Builder), "--set", "capture=[h1-s1]")
+	builder := &noting{Builder: e.(engine.Builder)}
+	verdict, folder := trialOn(t, builder, "--set", "capture=[h1-s1]")
+	if !builder.changing {
+		t.Error("hosts of a captured lab may send several segments a frame")
+	}
 	if !verdict.Captured {
 		t.Error("a captured trial isn't labelled")
 	}

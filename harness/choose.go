@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"quorumlab/harness/engine"
@@ -84,10 +85,18 @@ func settleLinks(ctx context.Context, manifest *results.Manifest, builder engine
 	if links == "" {
 		links = engine.LinksAuto
 	}
+	captured := slices.ContainsFunc(source.Points, func(p experiment.Point) bool { return len(p.Spec.Captured()) > 0 })
+	captured = captured && links == engine.LinksAuto
+	if captured {
+		links = engine.LinksUserspace
+	}
 	var err error
 	manifest.Links, manifest.LinksReason, err = chooseLinks(ctx, builder, source, links, node)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if captured {
+		manifest.LinksReason = "only the emulator can write down frames"
 	}
 	return err
 }

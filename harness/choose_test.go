@@ -8,6 +8,7 @@ import (
 
 	"quorumlab/harness/engine"
 	"quorumlab/harness/engine/sim"
+	"quorumlab/results"
 )
 
 // checkedEngine is an engine of which nothing matters but its check.
@@ -60,5 +61,37 @@ func TestAutoIsNetnsWhereItWorksElseTheSimulatorAndSaysWhy(t *testing.T) {
 	cancel(stop)
 	if _, _, err := chooseEngine(interrupted, finder(forbidden), "auto"); !errors.Is(err, stop) {
 		t.Errorf("interrupted: %v, want no engine rather than another one", err)
+	}
+}
+
+// kernelBuilder builds labs of nothing, whose links the kernel executes unless the
+// emulator is asked for.
+type kernelBuilder struct{ checkedEngine }
+
+func (kernelBuilder) Build(_ context.Context, b engine.Blueprint) (engine.Lab, error) {
+	if b.Links == engine.LinksAuto {
+		b.Links = engine.LinksKernel
+	}
+	return nothingLab{executor: b.Links}, nil
+}
+
+type nothingLab struct {
+	engine.Lab
+	executor string
+}
+
+func (l nothingLab) Links() (executor, reason string) { return l.executor, "" }
+func (l nothingLab) Close() error                     { return nil }
+
+func TestCapturesTakeTheEmulatorWhereTheKernelCouldExecuteTheLinks(t *testing.T) {
+	for capture, want := range map[string]string{"[]": engine.LinksKernel, "[h1-s1]": engine.LinksUserspace} {
+		var manifest results.Manifest
+		source := load(t, "netns", "--set", "capture="+capture)
+		if err := settleLinks(t.Context(), &manifest, kernelBuilder{}, source, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		if explained := strings.Contains(manifest.LinksReason, "write down frames"); manifest.Links != want || explained != (want == engine.LinksUserspace) {
+			t.Errorf("capture: %s: links %s because %q, want %s", capture, manifest.Links, manifest.LinksReason, want)
+		}
 	}
 }

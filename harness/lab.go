@@ -117,6 +117,8 @@ func (t *labTrial) build(ctx context.Context) error {
 	lab, err := t.engine.Build(ctx, engine.Blueprint{
 		Topology: t.network, Links: t.links, Seed: t.planned.Seed,
 		CongestionControl: congestionControl, NodeBinary: t.node, Log: log,
+		// A capture shall show the segments that a real link carries.
+		Changing: len(t.spec.Captured()) > 0,
 	})
 	if err != nil {
 		return err

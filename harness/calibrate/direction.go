@@ -2,6 +2,7 @@ package calibrate
 
 import (
 	"fmt"
+	"strings"
 
 	"quorumlab/topologies"
 )
@@ -28,7 +29,7 @@ func directions(t *topologies.Topology) ([]direction, error) {
 	paths := map[string][][]topologies.Hop{}
 	var all []direction
 	for i, link := range t.Links {
-		if isMonitor(link.Name) {
+		if strings.HasPrefix(link.Name, topologies.MonitorPrefix) { // only measurements use it
 			continue
 		}
 		for _, reverse := range []bool{false, true} {
@@ -42,11 +43,6 @@ func directions(t *topologies.Topology) ([]direction, error) {
 		}
 	}
 	return all, nil
-}
-
-// isMonitor tells the links that only measurements use.
-func isMonitor(link string) bool {
-	return len(link) > 0 && link[:len(topologies.MonitorPrefix)] == topologies.MonitorPrefix
 }
 
 // place finds the hosts at the direction's ends, and whether frames between them meet
