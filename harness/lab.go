@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"quorumlab/harness/calibrate"
@@ -167,7 +168,11 @@ func (t *labTrial) probe(ctx context.Context) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	if t.echoes, err = startEchoes(ctx, t.network, dir, t.startProcess); err != nil {
+	manned, err := t.manned()
+	if err != nil {
+		return err
+	}
+	if t.echoes, err = startEchoes(ctx, manned, dir, t.startProcess); err != nil {
 		return err
 	}
 	pairs, err := measureRTTs(ctx, t.topology, t.echoes, t.planned.Seed)
@@ -184,13 +189,30 @@ func (t *labTrial) probe(ctx context.Context) error {
 	return t.mark(ctx)
 }
 
+// shortForm is what each trial's links are measured by.
+var shortForm = calibrate.Options{
+	Short: true, Budget: calibrate.ShortBudget, FalseAlarm: calibrate.ShortFalseAlarm, Tries: calibrate.Tries,
+}
+
+// manned is the network without the monitors that measure nothing: a file's topology may
+// have hundreds of switches, and each process takes its time.
+func (t *labTrial) manned() (*topologies.Topology, error) {
+	stations, err := calibrate.Stations(calibrate.Lab{Topology: t.network, Seed: t.planned.Seed}, shortForm)
+	if err != nil {
+		return nil, err
+	}
+	manned := *t.network
+	manned.Hosts = slices.DeleteFunc(slices.Clone(manned.Hosts), func(h topologies.Host) bool {
+		return h.Monitor && !stations[h.Name]
+	})
+	return &manned, nil
+}
+
 // calibrate measures what round trips can't tell: each link by itself.
 func (t *labTrial) calibrate(ctx context.Context, dir string) (err error) {
 	t.evidence.Calibration, err = calibrate.Measure(ctx, calibrate.Lab{
 		Topology: t.network, Echoes: callers(t.echoes), Dir: dir, Seed: t.planned.Seed, StartedNS: t.startedNS, ClockOffset: t.lab.ClockOffset,
-	}, calibrate.Options{
-		Short: true, Budget: calibrate.ShortBudget, FalseAlarm: calibrate.ShortFalseAlarm, Tries: calibrate.Tries,
-	})
+	}, shortForm)
 	if err != nil {
 		return err
 	}

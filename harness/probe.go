@@ -31,7 +31,7 @@ const (
 	sampledPeers = 20
 )
 
-// startEchoes runs an echo process on every host, monitors included. All of them write
+// startEchoes runs an echo process on every host of the topology, monitors included. All of them write
 // the rows of one-way streams to one folder.
 func startEchoes(ctx context.Context, topology *topologies.Topology, dir string, start starter) (map[string]*session, error) {
 	echoes := map[string]*session{}

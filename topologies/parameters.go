@@ -31,8 +31,9 @@ const DefaultJitterShape = 3.0
 // Parameters says how one direction of a link treats frames. A frame passes, in
 // this order:
 //
-//   - the queue: a frame that finds QueueFrames frames or QueueBytes bytes waiting is
-//     dropped (tail drop); the frame in serialisation doesn't count;
+//   - the queue: a frame that has to wait is dropped (tail drop) if QueueFrames frames wait
+//     already, or if the bytes that wait and its own are more than QueueBytes; the frame in
+//     serialisation doesn't count;
 //   - serialisation at RateBPS;
 //   - duplication: with probability Duplicate there are two frames from here on;
 //   - loss: Loss, correlated or not, or GilbertElliott. As in netem, a frame that is

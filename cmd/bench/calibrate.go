@@ -29,6 +29,7 @@ func newCalibrate(stdout, stderr io.Writer) *cobra.Command {
 	var options harness.CalibrateOptions
 	var out string
 	var asJSON, quiet bool
+	var point int
 	cmd := &cobra.Command{
 		Use:   "calibrate SPEC",
 		Short: "Measure each link against its declaration",
@@ -58,9 +59,10 @@ Exit status: 0 all links are as declared; 1 the tool failed; 2 bad usage or spec
 			if err != nil {
 				return err
 			}
-			if options.Point < 0 || options.Point >= len(source.Points) {
-				return usageError{fmt.Errorf("--point is %d: %s has %d, counted from 0", options.Point, arguments[0], len(source.Points))}
+			if point < 1 || point > len(source.Points) {
+				return usageError{fmt.Errorf("--point is %d: want from 1 to %d, the points of %s", point, len(source.Points), arguments[0])}
 			}
+			options.Point = point - 1
 			if !quiet {
 				options.Progress = progressTo(stderr)
 			}
@@ -72,7 +74,7 @@ Exit status: 0 all links are as declared; 1 the tool failed; 2 bad usage or spec
 		},
 	}
 	spec.addTopology(cmd)
-	cmd.Flags().IntVar(&options.Point, "point", 0, "which point of a sweep, counted from 0")
+	cmd.Flags().IntVar(&point, "point", 1, "which point of a sweep, counted from 1")
 	cmd.Flags().StringVar(&options.Links, "links", engine.LinksAuto, "who shapes the links of engine netns: auto, kernel or userspace")
 	cmd.Flags().DurationVar(&options.Budget, "time", calibrate.Budget, "about how long to measure; the longer, the finer")
 	cmd.Flags().StringVar(&options.NodeBinary, "node", "", "the bench-node binary (default the one beside bench)")

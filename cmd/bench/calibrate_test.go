@@ -103,7 +103,7 @@ func TestWhatCannotBeCalibratedIsBadUsage(t *testing.T) {
 	}{
 		"the simulator": {"few.yaml --engine sim", "nothing to measure"},
 		"no time":       {"few.yaml --time 1ms", "--time is 1ms"},
-		"no such point": {"few.yaml --point 1", "--point is 1"},
+		"no such point": {"few.yaml --point 2", "--point is 2"},
 		"links":         {"few.yaml --links tin", "--links is \"tin\""},
 		"no spec":       {"", "arg"},
 	} {

@@ -1,6 +1,7 @@
 package calibrate
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -115,5 +116,32 @@ func shift(r *record, byNS int64) {
 	}
 	for i := range r.arrivals {
 		r.arrivals[i].atNS += byNS
+	}
+}
+
+func TestOnlyTheEndsOfWhatIsMeasuredNeedAProcess(t *testing.T) {
+	star := topologies.Star(3, plain)
+	short := Options{Short: true, Budget: ShortBudget, Tries: 1}
+	stations := func(options Options) map[string]bool {
+		t.Helper()
+		found, err := Stations(Lab{Topology: star.WithMonitors(), Seed: 1}, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if got := stations(short); len(got) != 0 {
+		t.Errorf("links that are steady: %v", got)
+	}
+	star.Links[1].BToA = lossy
+	if got := stations(short); !maps.Equal(got, map[string]bool{"@s1": true, "h2": true}) {
+		t.Errorf("one direction that loses: %v", got)
+	}
+	star.Links[1].BToA = slow
+	if got := stations(short); !maps.Equal(got, map[string]bool{"@s1": true, "h2": true}) {
+		t.Errorf("one direction with a rate: %v", got)
+	}
+	if got := stations(Options{Budget: Budget}); len(got) != 4 {
+		t.Errorf("everything: %v", got)
 	}
 }

@@ -26,7 +26,7 @@ type Echo interface {
 type Lab struct {
 	// Topology is the declaration, with monitors.
 	Topology *topologies.Topology
-	// Echoes are the hosts' echo processes by the hosts' names.
+	// Echoes are the echo processes of at least the Stations by the hosts' names.
 	Echoes map[string]Echo
 	// Dir is the folder that all of them write to. Rows that were read are removed.
 	Dir string
@@ -105,6 +105,36 @@ type task struct {
 // in the topology's order. If the context ends early the rows are those of what was
 // measured, and the error is the context's cause.
 func Measure(ctx context.Context, lab Lab, options Options) ([]results.LinkCheck, error) {
+	m, err := newMeasurer(lab, options)
+	if err != nil {
+		return nil, err
+	}
+	err = m.run(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return m.rows(), err
+}
+
+// Stations are the hosts, monitors among them, that Measure would have send or receive: of
+// the lab the topology and the seed are given. No others need an echo process for it.
+func Stations(lab Lab, options Options) (map[string]bool, error) {
+	m, err := newMeasurer(lab, options)
+	if err != nil {
+		return nil, err
+	}
+	stations := map[string]bool{}
+	streams, trains := m.chosen()
+	for _, t := range trains {
+		streams = append(streams, t.direction)
+	}
+	for _, i := range streams {
+		stations[m.directions[i].sender], stations[m.directions[i].receiver] = true, true
+	}
+	return stations, nil
+}
+
+func newMeasurer(lab Lab, options Options) (*measurer, error) {
 	all, err := directions(lab.Topology)
 	if err != nil {
 		return nil, err
@@ -116,11 +146,7 @@ func Measure(ctx context.Context, lab Lab, options Options) ([]results.LinkCheck
 	for _, host := range lab.Topology.Hosts {
 		m.addresses[host.Name] = host.Address.String()
 	}
-	err = m.run(ctx)
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return m.rows(), err
+	return m, nil
 }
 
 func (m *measurer) run(ctx context.Context) error {

@@ -30,6 +30,7 @@ func Serve(ctx context.Context, address string, ready func()) error {
 	conn := packets.(*net.UDPConn)
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	defer conn.Close()
+	own := uint16(conn.LocalAddr().(*net.UDPAddr).Port)
 	ready()
 	buffer := make([]byte, maxProbe)
 	for {
@@ -42,6 +43,11 @@ func Serve(ctx context.Context, address string, ready func()) error {
 				return err
 			}
 			continue // an ICMP error about an earlier answer
+		}
+		// No prober sends from the port of an echo process; two of these would return a
+		// datagram with a forged sender to each other for ever.
+		if from.Port() == own {
+			continue
 		}
 		// An answer that can't be sent is a lost one.
 		_, _ = conn.WriteToUDPAddrPort(buffer[:n], from)

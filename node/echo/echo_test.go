@@ -105,3 +105,31 @@ func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// Otherwise two echo processes would return a datagram to each other for ever.
+func TestADatagramFromAnotherEchoProcesssPortIsNotReturned(t *testing.T) {
+	address := serve(t)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for local, want := range map[string]bool{"127.0.0.2:" + port: false, "127.0.0.2:0": true} {
+		conn, err := net.ListenPacket("udp4", local)
+		if err != nil {
+			t.Skipf("no second loopback address: %v", err)
+		}
+		to, _ := net.ResolveUDPAddr("udp4", address)
+		if _, err := conn.WriteTo([]byte("again and again"), to); err != nil {
+			t.Fatal(err)
+		}
+		patience := 200 * time.Millisecond
+		if want {
+			patience = 10 * time.Second
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		if _, _, err := conn.ReadFrom(make([]byte, 64)); (err == nil) != want {
+			t.Errorf("from %s: %v, want an answer: %v", local, err, want)
+		}
+		conn.Close()
+	}
+}

@@ -187,7 +187,14 @@ func TestALinkThatGoesDownInARingLeavesTheOtherWay(t *testing.T) {
 }
 
 func TestAChangeThatCannotBeIsRefused(t *testing.T) {
-	fixed := buildStar(t, 2, topologies.Parameters{Delay: time.Millisecond})
+	design := blueprint(2, topologies.Parameters{Delay: time.Millisecond})
+	design.Links = engine.LinksUserspace // the kernel's can't go down
+	built, err := netnsEngine{}.Build(t.Context(), design)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed := built.(*lab)
+	defer fixed.Close()
 	changing := buildChanging(t, topologies.Star(2, topologies.Parameters{Delay: time.Millisecond}), engine.LinksAuto)
 	good := topologies.Parameters{Delay: 2 * time.Millisecond}
 	if err := fixed.SetLink(t.Context(), "h1-s1", topologies.Parameters{Down: true}, good); err != nil {
