@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"quorumlab/harness/engine"
@@ -85,8 +84,7 @@ func settleLinks(ctx context.Context, manifest *results.Manifest, builder engine
 	if links == "" {
 		links = engine.LinksAuto
 	}
-	captured := slices.ContainsFunc(source.Points, func(p experiment.Point) bool { return len(p.Spec.Captured()) > 0 })
-	captured = captured && links == engine.LinksAuto
+	captured := links == engine.LinksAuto && captures(source)
 	if captured {
 		links = engine.LinksUserspace
 	}

@@ -364,6 +364,25 @@ func TestThePlanOfASimulationTellsItsVirtualTime(t *testing.T) {
 	}
 }
 
+// What this machine or the chosen engine can't do is said before a run, as bench topo does.
+func TestARunWarnsOfWhatItsEngineCannotDo(t *testing.T) {
+	source := load(t, "sim", "--set", "topology.link.rate=10gbit")
+	const slow = "above the 2 Gbit/s that this machine carries"
+	for engine, want := range map[string]bool{"sim": false, "netns": true} {
+		lines := planLines(source, source.Plan(), results.Manifest{Engine: engine, Links: "userspace"}, "dir")
+		if got := strings.Contains(strings.Join(lines, "\n"), slow); got != want {
+			t.Errorf("%s: %q", engine, lines)
+		}
+	}
+	source = load(t, "auto", "--set", "capture=[h1-s1]")
+	for engine, want := range map[string]bool{"sim": true, "netns": false} {
+		lines := planLines(source, source.Plan(), results.Manifest{Engine: engine, Links: "userspace"}, "dir")
+		if got := strings.Contains(strings.Join(lines, "\n"), "nothing is captured"); got != want {
+			t.Errorf("%s: %q", engine, lines)
+		}
+	}
+}
+
 // bench plan says what bench run would do.
 func TestThePlanIsOfTheEngineThatAutoStandsFor(t *testing.T) {
 	source := load(t, "auto")

@@ -20,8 +20,10 @@ const (
 	// average, or by latenessShare of the mean path's delay if that is more.
 	latenessMean  = 250 * time.Microsecond
 	latenessShare = 0.01
-	// lateFrame is from when on a frame is counted as late, for people to read.
+	// Nor may it send more than lateShare of them later than lateFrame: a mean hides
+	// a tail.
 	lateFrame = time.Millisecond
+	lateShare = 0.05
 	// stealShare of the processors' time may be taken away by the hypervisor.
 	stealShare = 0.10
 	// A client fell behind if more than clientLateShare of its requests were
@@ -112,11 +114,12 @@ func judgeRTTs(pairs []probed) []results.VoidReason {
 func judgeLinks(report engine.LinkReport, pathDelay, elapsed time.Duration) []results.VoidReason {
 	var reasons []results.VoidReason
 	allowed := max(latenessMean, time.Duration(latenessShare*float64(pathDelay)))
-	if mean := meanLateness(report); mean > allowed {
-		frames, late := lateFrames(report)
+	frames, late := lateFrames(report)
+	share := float64(late) / float64(max(frames, 1))
+	if mean := meanLateness(report); mean > allowed || share > lateShare {
 		reasons = append(reasons, results.VoidReason{Code: voidLate, Mend: mendBusy, Text: fmt.Sprintf(
-			"the emulator was late by more than %v for %.2g%% of frames, by %v on average, where %v is allowed: the machine is too busy for %.0f frames a second",
-			lateFrame, 100*float64(late)/float64(frames), mean.Round(time.Microsecond), allowed, float64(frames)/max(elapsed.Seconds(), 1e-9))})
+			"the emulator was late by more than %v for %.2g%% of frames (%.0f%% is allowed), by %v on average (%v): the machine is too busy for %.0f frames a second",
+			lateFrame, 100*share, 100*lateShare, mean.Round(time.Microsecond), allowed, float64(frames)/max(elapsed.Seconds(), 1e-9))})
 	}
 	if report.EmulatorDrops > 0 {
 		reasons = append(reasons, results.VoidReason{Code: voidDrops, Mend: mendBusy, Text: fmt.Sprintf(

@@ -90,6 +90,8 @@ func TestLateAndLostFramesVoidTheTrial(t *testing.T) {
 		{"too late", report(251, 0), 0, "[late_frames]"},
 		{"allowed on a long path", report(400, 0), 40 * time.Millisecond, "[]"},
 		{"too late on a long path", report(401, 0), 40 * time.Millisecond, "[late_frames]"},
+		{"a tail allowed", engine.LinkReport{Lateness: []engine.LatenessBucket{{UpToNS: 1e6, Frames: 95}, {UpToNS: 2e6, Frames: 5}}}, 0, "[]"},
+		{"too long a tail", engine.LinkReport{Lateness: []engine.LatenessBucket{{UpToNS: 1e6, Frames: 94}, {UpToNS: 2e6, Frames: 6}}}, 0, "[late_frames]"},
 		{"one lost", report(0, 1), 0, "[emulator_drops]"},
 		{"both", report(900, 9), 0, "[late_frames emulator_drops]"},
 		{"kernel links", engine.LinkReport{}, 0, "[]"},
@@ -108,7 +110,7 @@ func TestTheReasonSaysWhatTheMachineIsTooBusyFor(t *testing.T) {
 	report := engine.LinkReport{LatenessTotalNS: int64(300 * 80_000 * time.Microsecond),
 		Lateness: []engine.LatenessBucket{{UpToNS: 1e6, Frames: 79_680}, {UpToNS: 2e6, Frames: 300}, {UpToNS: 0, Frames: 20}}}
 	reasons := judgeLinks(report, 0, 2*time.Second)
-	want := "the emulator was late by more than 1ms for 0.4% of frames, by 300\u00b5s on average, where 250\u00b5s is allowed: the machine is too busy for 40000 frames a second"
+	want := "the emulator was late by more than 1ms for 0.4% of frames (5% is allowed), by 300\u00b5s on average (250\u00b5s): the machine is too busy for 40000 frames a second"
 	if len(reasons) != 1 || reasons[0].Text != want {
 		t.Errorf("%+v, want %q", reasons, want)
 	}
@@ -170,6 +172,7 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 		fmt.Sprintf("by more than %v or %.0f%%", rttTolerance, 100*rttToleranceShare),
 		fmt.Sprintf("the least of %d round trips", probeCount), fmt.Sprintf("after %d more tries of %d", probeTries-1, probeCount),
 		fmt.Sprintf("more than %v late on average, or %.0f%% of the mean path's delay", latenessMean, 100*latenessShare),
+		fmt.Sprintf("more than %.0f%% of them over %v late", 100*lateShare, lateFrame),
 		fmt.Sprintf("more than %.0f%% of its requests more than %v after", 100*clientLateShare, clientLateAfter),
 		fmt.Sprintf("within %.0f s", startTimeout.Seconds()),
 		fmt.Sprintf("more than %.0f%% of the processors' time", 100*stealShare), "`" + voidSteal + "`", "`" + voidLink + "`", "`" + voidExec + "`",

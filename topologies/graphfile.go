@@ -297,7 +297,7 @@ func (l *linker) parameters(edge fileEdge, a, b fileNode) (Parameters, error) {
 		keys []string
 		read func(p *Parameters, text string) error
 	}{
-		{[]string{"delay", "latency"}, func(p *Parameters, text string) (err error) { p.Delay, err = parseDelay(text); return }},
+		{[]string{"delay", "latency"}, readDelay},
 		{[]string{"jitter"}, readJitter},
 		{[]string{"loss"}, readLoss},
 		{[]string{"linkspeedraw"}, func(p *Parameters, text string) (err error) { p.RateBPS, err = parseRate(text, 1); return }},
@@ -320,13 +320,27 @@ func (l *linker) parameters(edge fileEdge, a, b fileNode) (Parameters, error) {
 			return p, err
 		}
 		if placed {
-			p.Delay = delay
+			p.constant(delay)
 			l.byDistance++
 		} else {
 			l.without++
 		}
 	}
 	return p, nil
+}
+
+func readDelay(p *Parameters, text string) error {
+	delay, err := parseDelay(text)
+	p.constant(delay)
+	return err
+}
+
+// constant sets the delay in place of measured ones.
+func (p *Parameters) constant(delay time.Duration) {
+	p.Delay, p.Trace = delay, nil
+	if p.JitterTable != nil {
+		p.JitterTable, p.JitterDistribution = nil, ""
+	}
 }
 
 func readJitter(p *Parameters, text string) (err error) {

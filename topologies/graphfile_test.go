@@ -163,6 +163,25 @@ func TestRatesAndDelaysOfFilesHaveUnits(t *testing.T) {
 	}
 }
 
+// A delay of the file takes the place of measured ones that are the default.
+func TestAnEdgesDelayIsNotAddedToMeasuredOnes(t *testing.T) {
+	table := &Table{Excess: []time.Duration{0, 10 * ms}}
+	trace := &Trace{Times: []time.Duration{0}, Excess: []time.Duration{3 * ms}, Align: AlignStart, Gap: GapHold, GapAfter: time.Second, Period: time.Second}
+	const file = `{"nodes": [{"id": "a"}, {"id": "b"}, {"id": "c"}], "edges": [{"source": "a", "target": "b", "delay": 7}, {"source": "b", "target": "c"}]}`
+	for _, defaults := range []Parameters{{Delay: ms, JitterTable: table, JitterDistribution: JitterTable}, {Delay: ms, Trace: trace}} {
+		read, err := Parse("edges.json", []byte(file), defaults)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read.Links[0].AToB; got != (Parameters{Delay: 7 * ms}) {
+			t.Errorf("with a delay: %+v", got)
+		}
+		if got := read.Links[1].AToB; got != defaults {
+			t.Errorf("without: %+v", got)
+		}
+	}
+}
+
 func TestLightInFibreAlongTheGreatCircle(t *testing.T) {
 	// A quarter of the Earth's circumference, 10,007.6 km.
 	if got := fibreDelay(0, 0, 0, 90); got < 50_070*time.Microsecond || got > 50_075*time.Microsecond {

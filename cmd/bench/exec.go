@@ -54,7 +54,11 @@ Who looks around in a lab while it is measured disturbs it: the trial is void.`,
 				return usageError{err}
 			}
 			status, err := lab.Run(command, takeSignals())
-			if err == nil && status != 0 {
+			switch {
+			case errors.Is(err, access.ErrNotRunnable):
+				fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+				return statusError(exitNotExecutable)
+			case err == nil && status != 0:
 				return statusError(status)
 			}
 			return asUnknown(err)
@@ -83,10 +87,10 @@ func commandOf(arguments []string) (access.Command, error) {
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %s can't be run: %v\n", name, errors.Unwrap(err))
-		if errors.Is(err, fs.ErrPermission) {
-			return access.Command{}, statusError(exitNotExecutable)
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+			return access.Command{}, statusError(exitNotFound)
 		}
-		return access.Command{}, statusError(exitNotFound)
+		return access.Command{}, statusError(exitNotExecutable) // such as a folder
 	}
 	dir, err := os.Getwd()
 	if err != nil {

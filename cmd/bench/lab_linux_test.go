@@ -182,6 +182,10 @@ func TestALabIsWalkedIntoAndEndsWithItsCommand(t *testing.T) {
 			t.Errorf("%s: status %d, %s", script, got.status, got.stderr)
 		}
 	}
+	noProgram := filepath.Join(t.TempDir(), "no-program")
+	if err := os.WriteFile(noProgram, []byte("echo no interpreter"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, refused := range []struct {
 		arguments []string
 		status    int
@@ -190,6 +194,8 @@ func TestALabIsWalkedIntoAndEndsWithItsCommand(t *testing.T) {
 		{[]string{"exec", "h99", "--lab", name, "--", "true"}, exitUsage, `no host or process "h99"`},
 		{[]string{"exec", "h1", "--lab", name, "--", "no-such-command"}, exitNotFound, "no-such-command"},
 		{[]string{"exec", "h1", "--lab", name, "--", "/etc/passwd"}, exitNotExecutable, "permission denied"},
+		{[]string{"exec", "h1", "--lab", name, "--", "/etc"}, exitNotExecutable, "is a directory"},
+		{[]string{"exec", "h1", "--lab", name, "--", noProgram}, exitNotExecutable, "exec format error"},
 		{[]string{"exec", "h1", "--lab", "no-such-lab", "--", "true"}, exitUsage, "no such lab"},
 		{[]string{"exec", "h1", "true", "--", "true"}, exitUsage, "after --"},
 		{[]string{"exec", "h1"}, exitUsage, "requires at least 2 arg"},

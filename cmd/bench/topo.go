@@ -13,15 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quorumlab/harness"
 	"quorumlab/harness/experiment"
 	"quorumlab/topologies"
 	"quorumlab/topologies/draw"
 )
-
-// carriesBPS is about what the userspace emulator carries of full frames on a small
-// machine: 1.9 to 2.2 Gbit/s were measured with two cores. Warnings compare rates with
-// it; bench calibrate measures what this machine does.
-const carriesBPS = 2_000_000_000
 
 // topoFlags are those of bench topo.
 type topoFlags struct {
@@ -206,7 +202,7 @@ func bareWarnings(t *topologies.Topology) []string {
 			t = with
 		}
 	}
-	return topologies.Warnings(t, carriesBPS)
+	return topologies.Warnings(t, harness.CarriesBPS)
 }
 
 // isTopologyFile tells a topology's file from an experiment's, by its ending; or, if
@@ -251,7 +247,7 @@ func distinct(source *experiment.Source, number int) []shownPoint {
 	}
 	for i := range points {
 		p := &points[i]
-		carries := int64(carriesBPS)
+		carries := int64(harness.CarriesBPS)
 		if p.simulated {
 			carries = 0
 		}

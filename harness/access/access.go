@@ -107,6 +107,8 @@ var (
 	ErrNoLab = errors.New("no such lab runs")
 	// ErrSeveral is met by who doesn't say which of several labs.
 	ErrSeveral = errors.New("several labs run")
+	// ErrNotRunnable is met by who has a program run that the kernel refuses to start.
+	ErrNotRunnable = errors.New("the program can't be run")
 	// ErrEnded is met by who is in a lab when it ends.
 	ErrEnded = errors.New("the lab has ended")
 )

@@ -51,18 +51,41 @@ func (l Lab) receive(c *passing.Connection) (answer, error) {
 	}
 	switch {
 	case a.Unknown:
-		return a, &unknownError{a.Error}
+		return a, &remoteError{a.Error, ErrUnknown}
+	case a.NotRunnable:
+		return a, &remoteError{fmt.Sprintf("lab %s: %s", l.Name, a.Error), ErrNotRunnable}
 	case a.Error != "":
 		return a, fmt.Errorf("lab %s: %s", l.Name, a.Error)
 	}
 	return a, nil
 }
 
-// unknownError is an ErrUnknown that came from a lab.
-type unknownError struct{ text string }
+// remoteError is a lab's error with its cause.
+type remoteError struct {
+	text  string
+	cause error
+}
 
-func (e *unknownError) Error() string { return e.text }
-func (e *unknownError) Unwrap() error { return ErrUnknown }
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.cause }
+
+const (
+	// describeLimit and beginLimit are how long a lab may take to describe itself, and
+	// to begin what it was asked: longer than it gives itself. One whose process was
+	// stopped would never answer.
+	describeLimit = 5 * time.Second
+	beginLimit    = beginTimeout + 10*time.Second
+)
+
+// firstAnswer is receive with a limit.
+func (l Lab) firstAnswer(c *passing.Connection, limit time.Duration) (answer, error) {
+	timer := time.AfterFunc(limit, func() { c.Close() })
+	a, err := l.receive(c)
+	if !timer.Stop() && errors.Is(err, ErrEnded) {
+		err = fmt.Errorf("lab %s doesn't answer: pid %d may be stopped", l.Name, l.PID)
+	}
+	return a, err
+}
 
 // Describe asks a lab what it is.
 func (l Lab) Describe() (Description, error) {
@@ -74,7 +97,7 @@ func (l Lab) Describe() (Description, error) {
 	if err := c.Send(request{Describe: true}); err != nil {
 		return Description{}, fmt.Errorf("asking lab %s: %w", l.Name, err)
 	}
-	a, err := l.receive(c)
+	a, err := l.firstAnswer(c, describeLimit)
 	if err != nil {
 		return Description{}, err
 	}
@@ -103,7 +126,7 @@ func (l Lab) run(q programRequest, stdio [3]*os.File, begun func(), signals <-ch
 	if err := c.Send(request{Program: &q}, stdio[:]...); err != nil {
 		return 0, fmt.Errorf("asking lab %s: %w", l.Name, err)
 	}
-	if _, err := l.receive(c); err != nil {
+	if _, err := l.firstAnswer(c, beginLimit); err != nil {
 		return 0, err
 	}
 	begun()
@@ -143,7 +166,7 @@ func (l Lab) Capture(link string, file *os.File, begun func(), stop <-chan struc
 	if err := c.Send(request{Capture: &captureRequest{Link: link}}, file); err != nil {
 		return fmt.Errorf("asking lab %s: %w", l.Name, err)
 	}
-	if _, err := l.receive(c); err != nil {
+	if _, err := l.firstAnswer(c, beginLimit); err != nil {
 		return err
 	}
 	begun()

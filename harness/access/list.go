@@ -81,8 +81,9 @@ func parseSockets(table string) []Lab {
 	return labs
 }
 
-// Find chooses a lab by its name or its process's number. Without either it is the only
-// one of the calling user; the errors are ErrNoLab and ErrSeveral.
+// Find chooses a lab by its name or its process's number, one of the calling user's
+// before those of others. Without either it is the only one of the calling user; the
+// errors are ErrNoLab and ErrSeveral.
 func Find(which string) (Lab, error) {
 	labs, err := List()
 	if err != nil {
@@ -92,17 +93,19 @@ func Find(which string) (Lab, error) {
 }
 
 func choose(labs []Lab, which string, uid int) (Lab, error) {
-	var fitting, own []Lab
+	var own, others []Lab
 	for _, lab := range labs {
-		if lab.UID == uid {
+		named := which == lab.Name || which == strconv.Itoa(lab.PID)
+		switch {
+		case lab.UID == uid && (named || which == ""):
 			own = append(own, lab)
-		}
-		if which == lab.Name || which == strconv.Itoa(lab.PID) {
-			fitting = append(fitting, lab)
+		case named:
+			others = append(others, lab)
 		}
 	}
-	if which == "" {
-		fitting = own
+	fitting := own
+	if len(own) == 0 {
+		fitting = others
 	}
 	switch {
 	case len(fitting) == 1:

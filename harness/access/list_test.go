@@ -44,6 +44,7 @@ func TestALabIsChosenByNameOrPIDOrBecauseItIsTheOnlyOneOfTheUser(t *testing.T) {
 		"by name":              {[]Lab{mine, slow}, "slow", 11, nil, ""},
 		"by pid":               {[]Lab{mine, again}, "12", 12, nil, ""},
 		"another user's":       {[]Lab{other}, "other", 13, nil, ""},
+		"own before another's": {[]Lab{{Name: "mine", UID: 6, PID: 14}, mine}, "mine", 10, nil, ""},
 		"none":                 {nil, "", 0, ErrNoLab, "bench lab up"},
 		"none of that name":    {[]Lab{mine}, "nine", 0, ErrNoLab, "mine (pid 10)"},
 		"none own":             {[]Lab{other}, "", 0, ErrNoLab, "other (pid 13)"},

@@ -28,6 +28,9 @@ const (
 	endTimeout   = 5 * time.Second
 	// hangupGrace is how long a program may take to end once its user has gone.
 	hangupGrace = time.Second
+	// addressTries is how many addresses are tried if others have them: processes of
+	// other PID namespaces may have this one's number.
+	addressTries = 10
 )
 
 // labsServed numbers the labs that this process serves.
@@ -54,8 +57,7 @@ type server struct {
 // before the lab is closed.
 func Serve(lab engine.Lab, description Description, onUse func(what string)) (stop func(), err error) {
 	description.Name = plainName(description.Name)
-	address := addressOf(os.Geteuid(), os.Getpid(), int(labsServed.Add(1)), description.Name)
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + address, Net: "unix"})
+	listener, err := listen(description.Name)
 	if err != nil {
 		return nil, fmt.Errorf("letting others into the lab: %w", err)
 	}
@@ -65,6 +67,18 @@ func Serve(lab engine.Lab, description Description, onUse func(what string)) (st
 	}
 	s.handlers.Go(s.accept)
 	return sync.OnceFunc(s.stop), nil
+}
+
+// listen takes the next address for a lab of this name.
+func listen(name string) (listener *net.UnixListener, err error) {
+	for range addressTries {
+		address := addressOf(os.Geteuid(), os.Getpid(), int(labsServed.Add(1)), name)
+		listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: "@" + address, Net: "unix"})
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return listener, err
 }
 
 func (s *server) accept() {
@@ -81,9 +95,10 @@ func (s *server) accept() {
 			continue
 		}
 		connection := passing.New(socket)
-		s.mutex.Lock()
-		s.connections[connection] = true
-		s.mutex.Unlock()
+		if !s.admit(connection) {
+			connection.Close()
+			continue
+		}
 		s.handlers.Go(func() {
 			s.handle(connection)
 			connection.Close()
@@ -91,6 +106,19 @@ func (s *server) accept() {
 			delete(s.connections, connection)
 			s.mutex.Unlock()
 		})
+	}
+}
+
+// admit takes a connection among those that stop closes; false once it does.
+func (s *server) admit(c *passing.Connection) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	select {
+	case <-s.stopped:
+		return false
+	default:
+		s.connections[c] = true
+		return true
 	}
 }
 
@@ -134,7 +162,7 @@ func (s *server) handle(c *passing.Connection) {
 	}
 	if err != nil {
 		// If the client is gone, nobody is left to tell.
-		_ = c.Send(answer{Error: err.Error(), Unknown: errors.Is(err, ErrUnknown)})
+		_ = c.Send(answer{Error: err.Error(), Unknown: errors.Is(err, ErrUnknown), NotRunnable: errors.Is(err, ErrNotRunnable)})
 	}
 }
 
@@ -172,9 +200,12 @@ func (s *server) program(c *passing.Connection, peer *unix.Ucred, q programReque
 	ctx, cancel := s.within(beginTimeout)
 	defer cancel()
 	running, err := s.lab.Run(ctx, host, engine.Program{
-		Path: q.Path, Arguments: q.Arguments, Environment: q.Environment, Dir: q.Dir, Terminal: q.Terminal,
-		Stdin: files[0], Stdout: files[1], Stderr: files[2],
+		Path: string(q.Path), Arguments: passing.Strings(q.Arguments), Environment: passing.Strings(q.Environment),
+		Dir: string(q.Dir), Terminal: q.Terminal, Stdin: files[0], Stdout: files[1], Stderr: files[2],
 	})
+	if errors.As(err, new(syscall.Errno)) {
+		return fmt.Errorf("%w: %w", ErrNotRunnable, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -261,7 +292,12 @@ func (s *server) capture(c *passing.Connection, peer *unix.Ucred, q captureReque
 	if err := s.lab.EndCapture(ending, q.Link); err != nil {
 		return err
 	}
-	<-relayed
+	select {
+	case <-relayed:
+	case <-s.stopped: // whatever the file takes now, nobody waits for it
+	case <-ending.Done():
+		return fmt.Errorf("capturing link %s: the file takes no more, and lacks the end", q.Link)
+	}
 	return c.Send(answer{Ended: true})
 }
 
@@ -312,7 +348,7 @@ func who(peer *unix.Ucred) string {
 // commandLine is what a program is called by, cut to what fits a line.
 func commandLine(q programRequest) string {
 	const most = 100
-	line := strings.Join(q.Arguments, " ")
+	line := strings.Join(passing.Strings(q.Arguments), " ")
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "..."
 	}

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"quorumlab/harness/passing"
 )
 
 const (
@@ -25,8 +27,8 @@ const (
 // group.
 func (l Lab) Run(command Command, signals <-chan os.Signal) (status int, err error) {
 	q := programRequest{
-		Host: command.Host, Path: command.Path, Arguments: command.Arguments,
-		Environment: command.Environment, Dir: command.Dir,
+		Host: command.Host, Path: passing.Text(command.Path), Arguments: passing.Texts(command.Arguments),
+		Environment: passing.Texts(command.Environment), Dir: passing.Text(command.Dir),
 	}
 	stdio := [3]*os.File{command.Stdin, command.Stdout, command.Stderr}
 	if !term.IsTerminal(int(command.Stdin.Fd())) {

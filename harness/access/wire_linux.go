@@ -2,6 +2,8 @@ package access
 
 import (
 	"syscall"
+
+	"quorumlab/harness/passing"
 )
 
 // request is a line from a client. A connection begins with one that has exactly one of
@@ -18,12 +20,12 @@ type request struct {
 // programRequest runs a program; its standard input, output and error come with it.
 type programRequest struct {
 	// Host is a host or a process of the experiment.
-	Host        string   `json:"host"`
-	Path        string   `json:"path"`
-	Arguments   []string `json:"arguments"`
-	Environment []string `json:"environment"`
-	Dir         string   `json:"dir"`
-	Terminal    bool     `json:"terminal,omitempty"`
+	Host        string         `json:"host"`
+	Path        passing.Text   `json:"path"`
+	Arguments   []passing.Text `json:"arguments"`
+	Environment []passing.Text `json:"environment"`
+	Dir         passing.Text   `json:"dir"`
+	Terminal    bool           `json:"terminal,omitempty"`
 }
 
 // captureRequest captures a link to the file that comes with it.
@@ -40,7 +42,9 @@ type answer struct {
 	Status *int `json:"status,omitempty"`
 	// Ended says that a capture is complete.
 	Ended bool `json:"ended,omitempty"`
-	// Error says what failed; Unknown is set if it is because of a name.
-	Error   string `json:"error,omitempty"`
-	Unknown bool   `json:"unknown,omitempty"`
+	// Error says what failed; Unknown is set if it wraps ErrUnknown, NotRunnable if
+	// ErrNotRunnable.
+	Error       string `json:"error,omitempty"`
+	Unknown     bool   `json:"unknown,omitempty"`
+	NotRunnable bool   `json:"not_runnable,omitempty"`
 }

@@ -3,6 +3,7 @@ package experiment
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -83,16 +84,20 @@ func (l layer) over(p topologies.Parameters) topologies.Parameters {
 	set(&p.RateBPS, k.Rate)
 	put(&p.QueueFrames, k.Queue)
 	set(&p.QueueBytes, k.QueueBytes)
-	// No loss and no reordering are a value among others of a sweep: what is told of
-	// them besides then means nothing.
 	if k.Loss != nil && *k.Loss == 0 {
-		p.LossCorrelation = 0
+		p.Loss = declaredZero
 	}
 	if k.Reorder != nil && *k.Reorder == 0 {
-		p.ReorderGap, p.ReorderCorrelation = 0, 0
+		p.Reorder = declaredZero
 	}
 	return p
 }
+
+// declaredZero is a probability of 0 that the file says, until all layers are there: it
+// equals 0, and its sign tells it from one that nothing says.
+var declaredZero = math.Copysign(0, -1)
+
+func isDeclaredZero(probability float64) bool { return probability == 0 && math.Signbit(probability) }
 
 // set gives the target the value, if there is one.
 func set[T ~int64 | ~float64, V ~int64 | ~float64](target *T, value *V) {
@@ -115,6 +120,14 @@ func settled(p topologies.Parameters) topologies.Parameters {
 		p.JitterDistribution = topologies.JitterTable
 	case p.Jitter == 0:
 		p.JitterDistribution = ""
+	}
+	// No loss and no reordering are a value among others of a sweep: what is told of
+	// them besides then means nothing.
+	if isDeclaredZero(p.Loss) {
+		p.Loss, p.LossCorrelation = 0, 0
+	}
+	if isDeclaredZero(p.Reorder) {
+		p.Reorder, p.ReorderGap, p.ReorderCorrelation = 0, 0, 0
 	}
 	return p
 }

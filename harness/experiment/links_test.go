@@ -49,6 +49,10 @@ func TestLaterPartsOfTheFileChangeEarlierOnes(t *testing.T) {
 			func(p *topologies.Parameters) { p.JitterTable, p.JitterDistribution = table, "table" }},
 		{"a constant in place of a table", "{delay: {table: ../testdata/inputs/rtts.txt}}", "[{match: h1-s1, delay: 3ms, jitter: 1ms}]",
 			func(p *topologies.Parameters) { p.Delay, p.Jitter, p.JitterDistribution = 3*ms, ms, "normal" }},
+		{"a loss of 0 below keeps what is told of losses", "{loss: 0%, loss_correlation: 20%, reorder: 0%, reorder_gap: 5}", "[{match: h1-s1, loss: 1%, reorder: 2%}]",
+			func(p *topologies.Parameters) {
+				p.Loss, p.LossCorrelation, p.Reorder, p.ReorderGap = 0.01, 0.2, 0.02, 5
+			}},
 		{"no loss, nothing to correlate", "{loss: 1%, loss_correlation: 20%, reorder: 1%, reorder_gap: 5}", "[{match: h1-s1, loss: 0%, reorder: 0%}]", func(*topologies.Parameters) {}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -148,8 +148,8 @@ type Linear struct {
 
 // Tree is for the kind tree.
 type Tree struct {
-	// FanOut is how many branches each switch has, Depth how many links are between
-	// the root and the lowest switches; 0 is the least that suffices.
+	// FanOut is how many branches each switch has, Depth how many levels of switches
+	// there are; 0 is the least that suffices.
 	FanOut int `yaml:"fan_out" json:"fan_out"`
 	Depth  int `yaml:"depth" json:"depth"`
 }

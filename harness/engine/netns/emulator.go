@@ -54,7 +54,7 @@ func startEmulator(ctx context.Context, l *lab, config link.EmulatorConfig, log 
 		return nil, err
 	}
 	e.process, err = l.start(ctx, "the link emulator",
-		startRequest{Path: self, Arguments: []string{"quorumlab-netns-links"}, Child: childEmulator}, stderrTheirs, filesTheirs)
+		startRequest{Path: self, Arguments: []passing.Text{"quorumlab-netns-links"}, Child: childEmulator}, stderrTheirs, filesTheirs)
 	// Ours were the last copies outside the emulator, so that its end can be seen.
 	stderrTheirs.Close()
 	filesTheirs.Close()

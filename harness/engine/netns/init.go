@@ -161,7 +161,9 @@ func (l *labInit) start(q startRequest, files []int) error {
 		return fmt.Errorf("starting %s: %d files came, want 2 to 4", q.Path, len(files))
 	}
 	attributes := attributesOf(q, files)
-	run := func() error { return l.reaper.start(q.Process, q.Path, q.Arguments, attributes) }
+	run := func() error {
+		return l.reaper.start(q.Process, string(q.Path), passing.Strings(q.Arguments), attributes)
+	}
 	if q.Host == "" {
 		return run()
 	}
@@ -191,7 +193,7 @@ func attributesOf(q startRequest, files []int) *syscall.ProcAttr {
 		attributes.Env = environment(os.Environ(), q.Child)
 		return attributes
 	}
-	attributes.Env, attributes.Dir = environment(q.Program.Environment, ""), q.Program.Dir
+	attributes.Env, attributes.Dir = environment(passing.Strings(q.Program.Environment), ""), string(q.Program.Dir)
 	if q.Program.Terminal { // which takes a session of its own, and so a group
 		attributes.Sys = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"quorumlab/harness/engine"
+	"quorumlab/harness/passing"
 	"quorumlab/topologies"
 )
 
@@ -61,7 +62,7 @@ func (l *lab) Start(ctx context.Context, host string, command engine.Command) (e
 		return nil, fmt.Errorf("starting %s on %s: %w", command.Name, host, err)
 	}
 	p, err := l.start(ctx, command.Name, startRequest{
-		Host: host, Path: l.nodeBinary, Arguments: append([]string{l.nodeBinary}, command.Arguments...),
+		Host: host, Path: passing.Text(l.nodeBinary), Arguments: passing.Texts(append([]string{l.nodeBinary}, command.Arguments...)),
 	}, command.Log)
 	if err != nil {
 		return nil, fmt.Errorf("starting %s on %s: %w", command.Name, host, err)

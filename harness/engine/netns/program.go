@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"quorumlab/harness/engine"
+	"quorumlab/harness/passing"
 )
 
 // Run starts a program on a host. It has a process group of its own or, with a
@@ -40,7 +41,7 @@ func (l *lab) runProgram(ctx context.Context, host string, program engine.Progra
 	r := newRunning(l, program.Path)
 	r.group = true
 	return r, l.launch(ctx, r, r, startRequest{
-		Host: host, Path: program.Path, Arguments: program.Arguments,
-		Program: &programRequest{Environment: program.Environment, Dir: program.Dir, Terminal: program.Terminal},
+		Host: host, Path: passing.Text(program.Path), Arguments: passing.Texts(program.Arguments),
+		Program: &programRequest{Environment: passing.Texts(program.Environment), Dir: passing.Text(program.Dir), Terminal: program.Terminal},
 	}, files...)
 }

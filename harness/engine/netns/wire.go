@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"quorumlab/harness/engine"
+	"quorumlab/harness/passing"
 	"quorumlab/topologies"
 )
 
@@ -35,9 +36,9 @@ type startRequest struct {
 	// Process is the number that the controller gave it.
 	Process uint64 `json:"process"`
 	// Host is empty for the fabric.
-	Host      string   `json:"host,omitempty"`
-	Path      string   `json:"path"`
-	Arguments []string `json:"arguments"`
+	Host      string         `json:"host,omitempty"`
+	Path      passing.Text   `json:"path"`
+	Arguments []passing.Text `json:"arguments"`
 	// Child is the mode of RunIfChild, if it is to be one.
 	Child string `json:"child,omitempty"`
 	// Program is set for a program of somebody who walks in.
@@ -46,8 +47,8 @@ type startRequest struct {
 
 // programRequest is what a program gets and a node doesn't.
 type programRequest struct {
-	Environment []string `json:"environment"`
-	Dir         string   `json:"dir"`
+	Environment []passing.Text `json:"environment"`
+	Dir         passing.Text   `json:"dir"`
 	// Terminal makes standard input the program's controlling terminal.
 	Terminal bool `json:"terminal,omitempty"`
 }

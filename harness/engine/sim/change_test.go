@@ -95,12 +95,19 @@ func TestAShorterDelayHoldsForWhatIsStillOnItsWayToTheLink(t *testing.T) {
 	sc := oneServer(topologies.Parameters{})
 	sc.Topology.Links[0].BToA.Delay, sc.Topology.Links[1].AToB.Delay = delay, delay
 	sc.Transport = engine.TransportDatagram
-	sc.load(func(load *control.Load) { load.RateRPS = 10 })
-	// The third request is on the link before.
-	sc.Actions = []engine.Action{setLink(230*time.Millisecond, "h1-s1", topologies.Parameters{Delay: 10 * time.Millisecond})}
+	sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 100, int64(20*time.Millisecond) })
+	// Two requests, 10 ms apart: the first has come to the link, the second hasn't. From
+	// then on frames may overtake each other.
+	sc.Actions = []engine.Action{{At: delay + 5*time.Millisecond, Kind: engine.ActionLink, Link: "h1-s1", BToA: topologies.Parameters{
+		Delay: delay / 4, Jitter: 1, JitterDistribution: topologies.JitterUniform, JitterReorders: true,
+	}}}
 	sc.run(t)
-	if second, third := latency(sc.rows[1]), latency(sc.rows[2]); second != 2*delay || third != delay+20*time.Millisecond {
-		t.Errorf("the second request took %v, the third %v, want 80 ms and 60 ms", second, third)
+	latencies := map[uint64]time.Duration{}
+	for _, row := range sc.rows {
+		latencies[row.Sequence] = latency(row).Round(time.Microsecond)
+	}
+	if len(latencies) != 2 || latencies[1] != 2*delay || latencies[2] != delay+delay/4 {
+		t.Errorf("the requests took %v, want 80 ms and 50 ms", latencies)
 	}
 }
 
