@@ -78,8 +78,8 @@ Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
   bench run experiments/quickstart.yaml --json --quiet | jq .points[0].latency_ms`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
-			if links != engine.LinksAuto && links != engine.LinksKernel && links != engine.LinksUserspace {
-				return usageError{fmt.Errorf("--links is %q: want auto, kernel or userspace", links)}
+			if err := checkLinks(links); err != nil {
+				return err
 			}
 			source, err := spec.load(cmd, arguments[0])
 			if err != nil {

@@ -183,8 +183,28 @@ func checkPatterns(at string, patterns []string) error {
 			return &problem{path: at, at: []string{join(at, strconv.Itoa(i)), at}, value: printable(pattern),
 				want: "a name, or a pattern with * for any letters, ? for one, [ab] for one of these"}
 		}
+		if len(pattern) > maxPatternBytes {
+			return &problem{path: at, at: []string{join(at, strconv.Itoa(i)), at}, message: fmt.Sprintf("%s has a pattern of %d bytes", at, len(pattern)),
+				want: fmt.Sprintf("at most %d", maxPatternBytes)}
+		}
 	}
 	return nil
+}
+
+// checkComparisons refuses so many patterns that it takes long to compare all links with
+// them.
+func checkComparisons(at string, patterns []string, t *topologies.Topology) error {
+	wild := 0
+	for _, pattern := range patterns {
+		if strings.ContainsAny(pattern, `*?[\`) {
+			wild++
+		}
+	}
+	if wild*len(t.Links) <= maxComparisons {
+		return nil
+	}
+	return &problem{path: at, message: fmt.Sprintf("%s has %s, with which %s are compared", at, count(wild, "pattern"), count(len(t.Links), "link")),
+		want: "fewer patterns"}
 }
 
 // matches tells whether a name fits one of the patterns.
@@ -311,7 +331,13 @@ func (c checker) checkCapture(t *topologies.Topology, _ arrangement) error {
 	if len(c.spec.Capture) == 0 {
 		return nil
 	}
+	if len(c.spec.Capture) > maxPatterns {
+		return c.say(fmt.Sprintf("capture has %d names and patterns", len(c.spec.Capture)), fmt.Sprintf("at most %d", maxPatterns), "capture")
+	}
 	if err := checkPatterns("capture", c.spec.Capture); err != nil {
+		return c.blame(err)
+	}
+	if err := checkComparisons("capture", c.spec.Capture, t); err != nil {
 		return c.blame(err)
 	}
 	for i, pattern := range c.spec.Capture {

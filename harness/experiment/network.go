@@ -21,8 +21,11 @@ const (
 	// maxMeshHosts bounds those of a full mesh, whose links grow with their square.
 	maxMeshHosts = 500
 	// maxPatterns bounds the names and patterns of topology.links, each of which every
-	// link is compared with.
-	maxPatterns = 1000
+	// link is compared with. maxComparisons bounds those with patterns, which take
+	// longer, and maxPatternBytes how long each takes.
+	maxPatterns     = 1000
+	maxComparisons  = 20_000_000
+	maxPatternBytes = 256
 )
 
 // Network is the topology with its hosts, in the order of Deployment's.
@@ -272,6 +275,13 @@ func (w *wiring) parameters(t *topologies.Topology) error {
 	}
 	rules, err := s.rules()
 	if err != nil {
+		return err
+	}
+	var patterns []string
+	for _, r := range rules {
+		patterns = append(append(patterns, r.match...), r.from...)
+	}
+	if err := checkComparisons("topology.links", patterns, t); err != nil {
 		return err
 	}
 	plain := all.over(topologies.Parameters{Delay: defaultDelay(s.Topology.Kind)})

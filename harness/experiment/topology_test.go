@@ -427,3 +427,26 @@ func TestFiveThousandHostsTakeNoTime(t *testing.T) {
 		}
 	}
 }
+
+// What would take minutes to compare is refused at once.
+func TestPatternsThatWouldTakeLongToCompareAreRefused(t *testing.T) {
+	many := func(pattern string, count int) string {
+		return strings.TrimSuffix(strings.Repeat(pattern+", ", count), ", ")
+	}
+	const mesh = "version: 1\nworkload: {clients: 493}\ntopology: {kind: mesh, link: {delay: 1ms}"
+	for name, c := range map[string]struct{ text, says string }{
+		"links":     {mesh + ", links: [{match: [" + many("'h?*1*-*'", 990) + "], loss: 1%}]}\n", "990 patterns, with which 124750 links are compared"},
+		"capture":   {mesh + "}\ncapture: [" + many("'h?*1*-*'", 990) + "]\n", "capture has 990 patterns"},
+		"captures":  {"version: 1\ncapture: [" + many("h1-s1", 1001) + "]\n", "capture has 1001 names and patterns"},
+		"long":      {"version: 1\ntopology: {links: [{match: '" + strings.Repeat("?*", 200) + "', loss: 1%}]}\n", "a pattern of 400 bytes"},
+		"long name": {"version: 1\ncapture: '" + strings.Repeat("?*", 200) + "'\n", "a pattern of 400 bytes"},
+	} {
+		if _, err := Parse("x.yaml", []byte(c.text), Overrides{}); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Names, of which each link has one, don't count.
+	if err := checkComparisons("x", slices.Repeat([]string{"h1-h2"}, 1000), &topologies.Topology{Links: make([]topologies.Link, 124_750)}); err != nil {
+		t.Error(err)
+	}
+}

@@ -124,6 +124,14 @@ func (sc *scenario) simulate(t *testing.T) (*trial, *engine.Simulated) {
 	return s, s.result()
 }
 
+// len counts a sequence's events.
+func (q *sequence) len() int {
+	if q.late == nil {
+		return q.ordered.count
+	}
+	return q.ordered.count + q.late.count + len(q.late.heap)
+}
+
 // balanced fails the test unless what went into each switch came out of it, was lost
 // for a reason that was counted, or is on its way, and unless each frame that has a
 // place is on its way.
@@ -134,8 +142,8 @@ func (s *trial) balanced(t *testing.T, what string) {
 	underWay := 0
 	for i := range n.directions {
 		d := &n.directions[i]
-		entering := d.entering.ordered.count + d.entering.late.count + len(d.entering.late.heap)
-		underWay += entering + d.arriving.ordered.count + d.arriving.late.count + len(d.arriving.late.heap)
+		entering := d.entering.len()
+		underWay += entering + d.arriving.len()
 		in[n.routes.end(int32(i))] += d.frames
 		out[n.routes.origin(int32(i))] += d.frames - d.duplicates + d.lossDrops + d.queueDrops + d.downDrops + uint64(entering)
 	}

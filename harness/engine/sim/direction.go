@@ -30,8 +30,11 @@ type direction struct {
 
 	// entering are the frames that haven't entered, by when they will have.
 	entering sequence
-	// arriving are those on their way to a host, by when they will be there.
-	arriving sequence
+	// arriving are those on their way to a host, by when they will be there; overtaking
+	// are those that will be there before others that came earlier, nil if there never
+	// were any.
+	arriving   ring[laneEntry]
+	overtaking *queue
 }
 
 // counters count a direction's frames, as engine.DirectionReport does.
@@ -108,7 +111,7 @@ func (s *trial) forward(slot int32, at int64) {
 // attend sees to it that there is an event when something may come out of a
 // direction.
 func (s *trial) attend(d *direction, index int32) {
-	next := d.arriving.next()
+	next := d.arrival()
 	if !d.entering.empty() {
 		first := d.entering.first()
 		if soonest := first.at + d.soonest; soonest < min(next, d.eventAt) {
@@ -132,12 +135,8 @@ func (s *trial) directionEvent(index int32) {
 	}
 	d.eventAt = 0 // what happens meanwhile needs no event
 	s.enter(d, index)
-	for !s.over {
-		e, due := d.arriving.popDue(s.now)
-		if !due {
-			break
-		}
-		s.arrive(e.index)
+	for d.arrival() <= s.now && !s.over {
+		s.arrive(d.nextArrived())
 	}
 	d.eventAt = never
 	s.attend(d, index)
@@ -214,10 +213,49 @@ func (s *trial) emerge(f *frame, d *direction, index, slot int32, bytes int, arr
 		return
 	}
 	s.order++
-	d.arriving.push(event{at: arrival.AtNS, order: s.order, index: slot})
+	if n := d.arriving.count; n > 0 && arrival.AtNS < d.arriving.at(n-1).at {
+		d.overtake(event{at: arrival.AtNS, order: s.order, index: slot})
+	} else {
+		*d.arriving.push() = laneEntry{at: arrival.AtNS, order: s.order, frame: slot}
+	}
 	if arrival.AtNS < d.eventAt {
 		s.attend(d, index)
 	}
+}
+
+func (d *direction) overtake(e event) {
+	if d.overtaking == nil {
+		d.overtaking = &queue{}
+	}
+	d.overtaking.push(e)
+}
+
+// arrival is when the next frame is at its host, or never.
+func (d *direction) arrival() int64 {
+	next := int64(never)
+	if d.arriving.count > 0 {
+		next = d.arriving.at(0).at
+	}
+	if d.overtaking != nil {
+		next = min(next, d.overtaking.next())
+	}
+	return next
+}
+
+// nextArrived takes the frame that is at its host next, which must exist.
+func (d *direction) nextArrived() (slot int32) {
+	if d.overtaking != nil && !d.overtaking.empty() {
+		first := d.overtaking.first()
+		if d.arriving.count == 0 {
+			return d.overtaking.pop().index
+		}
+		if other := d.arriving.at(0); first.at < other.at || first.at == other.at && first.order < other.order {
+			return d.overtaking.pop().index
+		}
+	}
+	slot = d.arriving.at(0).frame
+	d.arriving.drop()
+	return slot
 }
 
 // identity tells frames apart in the trace.

@@ -161,19 +161,25 @@ func (q *queue) sink(e event) {
 	h[i] = e
 }
 
-// sequence gives events in the order of the queue, and is fast if most are added
-// in that order.
+// sequence gives events in the order of the queue, and is small and fast if most are
+// added in that order.
 type sequence struct {
-	// ordered are those that came in order, late all others.
+	// ordered are those that came in order, late all others; nil before there were any.
 	ordered ring[event]
-	late    queue
+	late    *queue
 }
 
-func (q *sequence) empty() bool { return q.ordered.count == 0 && q.late.empty() }
+func (q *sequence) empty() bool { return q.ordered.count == 0 && q.inOrder() }
+
+// inOrder tells whether all events in the sequence came in order, as nearly always.
+func (q *sequence) inOrder() bool { return q.late == nil || q.late.empty() }
 
 // push adds an event whose order is above all others'.
 func (q *sequence) push(e event) {
 	if n := q.ordered.count; n > 0 && e.at < q.ordered.at(n-1).at {
+		if q.late == nil {
+			q.late = &queue{}
+		}
 		q.late.push(e)
 		return
 	}
@@ -182,7 +188,7 @@ func (q *sequence) push(e event) {
 
 // first is the earliest event, which must exist, until the next push or pop.
 func (q *sequence) first() *event {
-	if q.ordered.count > 0 && (q.late.empty() || q.ordered.at(0).before(q.late.first())) {
+	if q.inOrder() || q.ordered.count > 0 && q.ordered.at(0).before(q.late.first()) {
 		return q.ordered.at(0)
 	}
 	return q.late.first()
@@ -191,29 +197,34 @@ func (q *sequence) first() *event {
 // next is when the earliest event is, or never.
 func (q *sequence) next() int64 {
 	switch {
-	case !q.late.empty():
-		return q.first().at
-	case q.ordered.count > 0:
+	case q.empty():
+		return never
+	case q.late == nil:
 		return q.ordered.at(0).at
 	}
-	return never
+	return q.first().at
 }
 
 // popDue removes the earliest event if its time has come.
 func (q *sequence) popDue(now int64) (e event, due bool) {
-	if q.late.empty() { // as nearly always
-		if q.ordered.count == 0 || q.ordered.at(0).at > now {
-			return event{}, false
-		}
-		e = *q.ordered.at(0)
-		q.ordered.drop()
-		return e, true
+	if q.late != nil {
+		return q.popAny(now)
 	}
-	first := q.first()
-	if first.at > now {
+	if q.ordered.count == 0 || q.ordered.at(0).at > now {
 		return event{}, false
 	}
-	if q.ordered.count > 0 && first == q.ordered.at(0) {
+	e = *q.ordered.at(0)
+	q.ordered.drop()
+	return e, true
+}
+
+// popAny is popDue if some came late.
+func (q *sequence) popAny(now int64) (e event, due bool) {
+	if q.next() > now {
+		return event{}, false
+	}
+	first := q.first()
+	if q.late.empty() || first != q.late.first() {
 		e = *first
 		q.ordered.drop()
 		return e, true

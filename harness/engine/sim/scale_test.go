@@ -16,8 +16,11 @@ func (s *trial) kept() (entries int) {
 	entries = len(n.slab) + len(n.segments) + cap(s.queue.heap) + cap(s.posted)
 	for i := range n.directions {
 		d := &n.directions[i]
-		entries += len(d.entering.ordered.slots) + cap(d.entering.late.heap)
-		entries += len(d.arriving.ordered.slots) + cap(d.arriving.late.heap)
+		for _, q := range []*sequence{&d.entering, &d.arriving} {
+			if entries += len(q.ordered.slots); q.late != nil {
+				entries += cap(q.late.heap)
+			}
+		}
 	}
 	for _, p := range n.paths {
 		entries += len(p.lane.slots) + len(p.waiting.slots)
