@@ -130,7 +130,7 @@ func TestABadSpecGivesOneErrorAndCreatesNothing(t *testing.T) {
 	}
 	for _, c := range []struct{ name, content, want string }{
 		{"unknown key", replace("rate: 20/s", "rat: 20/s"), "bad.yaml:19:3: unknown key workload.rat: did you mean workload.rate?"},
-		{"negative delay", replace("delay: 20ms", "delay: -20ms"), "bad.yaml:15:17: topology.link.delay is -20ms: want a duration of at least 0"},
+		{"negative delay", replace("delay: 20ms", "delay: -20ms"), "bad.yaml:15:17: topology.link.delay is -20ms: want a duration from 0 to 1h"},
 		{"loss 110%", replace("rate: 1gbit", "loss: 110%"), "bad.yaml:15:29: topology.link.loss is 110%: want a probability from 0 to 1"},
 		{"zero acceptors", replace("acceptors: 3", "acceptors: 0"), "bad.yaml:11:47: system.roles.acceptors is 0: want at least 1"},
 		{"a rate of fast", replace("rate: 20/s", "rate: fast"), "bad.yaml:19:9: workload.rate is fast: want requests a second"},

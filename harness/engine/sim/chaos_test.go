@@ -143,7 +143,10 @@ func (s *trial) balanced(t *testing.T, what string) {
 	for i := range n.directions {
 		d := &n.directions[i]
 		entering := d.entering.len()
-		underWay += entering + d.arriving.len()
+		underWay += entering + d.arriving.count
+		if d.overtaking != nil {
+			underWay += d.overtaking.count + len(d.overtaking.heap)
+		}
 		in[n.routes.end(int32(i))] += d.frames
 		out[n.routes.origin(int32(i))] += d.frames - d.duplicates + d.lossDrops + d.queueDrops + d.downDrops + uint64(entering)
 	}

@@ -246,10 +246,7 @@ func (d *direction) arrival() int64 {
 func (d *direction) nextArrived() (slot int32) {
 	if d.overtaking != nil && !d.overtaking.empty() {
 		first := d.overtaking.first()
-		if d.arriving.count == 0 {
-			return d.overtaking.pop().index
-		}
-		if other := d.arriving.at(0); first.at < other.at || first.at == other.at && first.order < other.order {
+		if d.arriving.count == 0 || first.before(&event{at: d.arriving.at(0).at, order: d.arriving.at(0).order}) {
 			return d.overtaking.pop().index
 		}
 	}

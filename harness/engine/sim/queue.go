@@ -194,38 +194,15 @@ func (q *sequence) first() *event {
 	return q.late.first()
 }
 
-// next is when the earliest event is, or never.
-func (q *sequence) next() int64 {
-	switch {
-	case q.empty():
-		return never
-	case q.late == nil:
-		return q.ordered.at(0).at
-	}
-	return q.first().at
-}
-
 // popDue removes the earliest event if its time has come.
 func (q *sequence) popDue(now int64) (e event, due bool) {
-	if q.late != nil {
-		return q.popAny(now)
-	}
-	if q.ordered.count == 0 || q.ordered.at(0).at > now {
+	switch {
+	case q.empty():
 		return event{}, false
-	}
-	e = *q.ordered.at(0)
-	q.ordered.drop()
-	return e, true
-}
-
-// popAny is popDue if some came late.
-func (q *sequence) popAny(now int64) (e event, due bool) {
-	if q.next() > now {
+	case q.first().at > now:
 		return event{}, false
-	}
-	first := q.first()
-	if q.late.empty() || first != q.late.first() {
-		e = *first
+	case q.inOrder() || q.ordered.count > 0 && q.ordered.at(0).before(q.late.first()):
+		e = *q.ordered.at(0)
 		q.ordered.drop()
 		return e, true
 	}

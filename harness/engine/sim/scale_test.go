@@ -16,9 +16,10 @@ func (s *trial) kept() (entries int) {
 	entries = len(n.slab) + len(n.segments) + cap(s.queue.heap) + cap(s.posted)
 	for i := range n.directions {
 		d := &n.directions[i]
-		for _, q := range []*sequence{&d.entering, &d.arriving} {
-			if entries += len(q.ordered.slots); q.late != nil {
-				entries += cap(q.late.heap)
+		entries += len(d.entering.ordered.slots) + len(d.arriving.slots)
+		for _, q := range []*queue{d.entering.late, d.overtaking} {
+			if q != nil {
+				entries += cap(q.heap)
 			}
 		}
 	}
