@@ -42,15 +42,18 @@ type CalibrateOptions struct {
 var ErrNothingToMeasure = errors.New("nothing to measure")
 
 // Calibrate builds a lab of an experiment's topology, without its nodes, and measures
-// each of its links against the declaration. If the context ends early the result has
-// what was measured, and the error is the context's cause.
+// each of its links against the declaration. If the context ends early, or the tool fails
+// once there are rows, the result isn't Complete and has what was measured, and the error
+// says why: the context's cause.
 func Calibrate(ctx context.Context, source *experiment.Source, options CalibrateOptions) (*calibrate.Result, error) {
 	if options.Point < 0 || options.Point >= len(source.Points) {
 		return nil, fmt.Errorf("there is no point %d: the experiment has %d, counted from 0", options.Point, len(source.Points))
 	}
+	result := &calibrate.Result{Experiment: source.Spec.Name, Engine: source.Spec.Engine, Seed: source.Spec.Seed,
+		Phase: "choosing the engine", Checks: []results.LinkCheck{}}
 	chosen, _, err := chooseEngine(ctx, engine.Lookup, source.Spec.Engine)
 	if err != nil {
-		return nil, err
+		return interrupted(ctx, result, err)
 	}
 	builder, real := chosen.(engine.Builder)
 	if !real {
@@ -67,6 +70,7 @@ func Calibrate(ctx context.Context, source *experiment.Source, options Calibrate
 		return nil, err
 	}
 	defer log.Close()
+	result.Engine, result.Phase = chosen.Name(), "building the lab"
 	building, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("building the lab took too long"))
 	defer cancel()
 	began := int64(clock.Now())
@@ -75,16 +79,53 @@ func Calibrate(ctx context.Context, source *experiment.Source, options Calibrate
 		CongestionControl: congestionControl, NodeBinary: node, Log: log,
 	})
 	if err != nil {
-		return nil, err
+		return interrupted(ctx, result, err)
 	}
 	defer lab.Close()
-	result := &calibrate.Result{Experiment: source.Spec.Name, Engine: chosen.Name(), Seed: source.Spec.Seed}
 	result.Links, result.LinksReason = lab.Links()
+	result.Phase = "starting the processes that measure"
+	tell := options.Progress
+	options.Progress = func(text string) {
+		result.Phase = "measuring " + text
+		if tell != nil {
+			tell(text)
+		}
+	}
 	measured := calibrate.Lab{Topology: topology, Seed: source.Spec.Seed, StartedNS: [2]int64{began, int64(clock.Now())}}
-	if result.Checks, err = CalibrateLab(ctx, lab, measured, options); err != nil && len(result.Checks) == 0 {
+	checks, err := CalibrateLab(ctx, lab, measured, options)
+	result.Checks = append(result.Checks, checks...)
+	switch {
+	case err == nil:
+		result.Complete, result.Phase = true, ""
+		result.Pass = result.Count(results.LinkFail) == 0
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case len(checks) == 0:
 		return nil, err
 	}
 	return result, err
+}
+
+// interrupted is the result and the context's cause if that has ended, else the error alone.
+func interrupted(ctx context.Context, result *calibrate.Result, err error) (*calibrate.Result, error) {
+	if ctx.Err() == nil {
+		return nil, err
+	}
+	return result, context.Cause(ctx)
+}
+
+// loadOf tells how the machine fares under a lab.
+func loadOf(lab engine.Lab) func(context.Context) (calibrate.Load, error) {
+	return func(ctx context.Context) (calibrate.Load, error) {
+		ctx, cancel := answering(ctx)
+		defer cancel()
+		report, err := lab.Report(ctx)
+		if err != nil {
+			return calibrate.Load{}, fmt.Errorf("asking the lab how late its frames are: %w", err)
+		}
+		processors, _ := readProcessorTime() // the zero time if it is unknown
+		return calibrate.Load{Lateness: report.Lateness, StolenTicks: processors.stolen, TotalTicks: processors.total}, nil
+	}
 }
 
 // CalibrateLab measures the links of a lab that is up and idle. Of what is to be
@@ -118,7 +159,7 @@ func CalibrateLab(ctx context.Context, lab engine.Lab, measured calibrate.Lab, o
 			s.process.Stdin().Close()
 		}
 	}()
-	measured.Dir, measured.Echoes, measured.ClockOffset = dir, callers(echoes), lab.ClockOffset
+	measured.Dir, measured.Echoes, measured.ClockOffset, measured.Load = dir, callers(echoes), lab.ClockOffset, loadOf(lab)
 	return calibrate.Measure(ctx, measured, calibrate.Options{
 		Budget: cmp.Or(options.Budget, calibrate.Budget), FalseAlarm: calibrate.FalseAlarm,
 		Tries: cmp.Or(options.Tries, calibrate.Tries), Progress: options.Progress,
@@ -163,7 +204,7 @@ func judgeCalibration(checks []results.LinkCheck) []results.VoidReason {
 		}
 		reason := results.VoidReason{Code: voidLink, Mend: mendCalibrate, Text: calibrate.Describe(c)}
 		switch c.Parameter {
-		case "delay", "jitter", "rate": // what a busy machine spoils
+		case "delay", "jitter", "trace", "rate": // what a busy machine spoils
 			reason.Mend = mendBusy
 		}
 		reasons = append(reasons, reason)

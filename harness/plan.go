@@ -11,7 +11,6 @@ import (
 	"quorumlab/harness/engine"
 	"quorumlab/harness/engine/sim"
 	"quorumlab/harness/experiment"
-	"quorumlab/harness/report"
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
@@ -26,11 +25,7 @@ func describeTrial(planned experiment.Trial) string {
 func describePoint(point experiment.Point) string {
 	var text strings.Builder
 	for _, param := range point.Params {
-		value, err := json.Marshal(param.Value)
-		if err != nil {
-			panic("harness: a swept value that was read from YAML has no JSON: " + err.Error())
-		}
-		fmt.Fprintf(&text, "%s %s, ", param.Path[strings.LastIndex(param.Path, ".")+1:], report.Value(value))
+		fmt.Fprintf(&text, "%s %s, ", param.Path[strings.LastIndex(param.Path, ".")+1:], experiment.ValueText(param.Value))
 	}
 	return text.String()
 }
@@ -39,21 +34,25 @@ func describePoint(point experiment.Point) string {
 // take long.
 const maxPlannedPoints = 100
 
-// pointLines describe the network of each point and the latency that it predicts.
+// pointLines describe the network of each point and the latency that it predicts, and say
+// once what the predictions of some leave out.
 func pointLines(source *experiment.Source) []string {
-	var lines []string
+	var lines, notes []string
 	for _, point := range source.Points[:min(maxPlannedPoints, len(source.Points))] {
 		network := point.Spec.Network()
 		line := fmt.Sprintf("point %d: %s%s of %s", point.Index+1, describePoint(point), network.Kind, count(len(network.Hosts), "host"))
 		if predicted, ok := point.Spec.PredictedLatency(); ok {
-			line += fmt.Sprintf(", predicted latency %v", predicted)
+			line += fmt.Sprintf(", predicted latency %v", predicted.Round(time.Microsecond))
+			if note := point.Spec.PredictionNote(); note != "" && !slices.Contains(notes, note) {
+				notes = append(notes, note)
+			}
 		}
 		lines = append(lines, line)
 	}
 	if more := len(source.Points) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %s more", count(more, "point")))
 	}
-	return lines
+	return append(lines, notes...)
 }
 
 // CarriesBPS is about what the userspace emulator carries of full frames on a small

@@ -367,7 +367,7 @@ func TestThePlanOfASimulationTellsItsVirtualTime(t *testing.T) {
 // What this machine or the chosen engine can't do is said before a run, as bench topo does.
 func TestARunWarnsOfWhatItsEngineCannotDo(t *testing.T) {
 	source := load(t, "sim", "--set", "topology.link.rate=10gbit")
-	const slow = "above the 2 Gbit/s that this machine carries"
+	const slow = "above the about 2 Gbit/s that this machine carries"
 	for engine, want := range map[string]bool{"sim": false, "netns": true} {
 		lines := planLines(source, source.Plan(), results.Manifest{Engine: engine, Links: "userspace"}, "dir")
 		if got := strings.Contains(strings.Join(lines, "\n"), slow); got != want {

@@ -112,6 +112,9 @@ func (g GilbertElliott) Loss() float64 {
 	if g.GoodToBad == 0 {
 		return g.LossGood // it never leaves the state in which it begins
 	}
+	if g.LossGood == g.LossBad {
+		return g.LossBad
+	}
 	bad := g.GoodToBad / (g.GoodToBad + g.BadToGood)
 	return bad*g.LossBad + (1-bad)*g.LossGood
 }
@@ -166,6 +169,18 @@ func (p Parameters) Jitters() bool {
 	return p.Jitter > 0 || p.JitterTable != nil || p.Trace != nil
 }
 
+// LossShare is the long-run share of frames that are lost other than by a full queue: MeanLoss,
+// and the share of a trace's time in which its gap policy loses frames. Of a long trace
+// it takes a while.
+func (p Parameters) LossShare() float64 {
+	loss := p.MeanLoss()
+	if p.Trace == nil || p.Trace.Gap != GapLose {
+		return loss
+	}
+	_, lost := p.Trace.average()
+	return lost + (1-lost)*loss
+}
+
 // Lossy tells whether frames can be lost other than by a full queue.
 func (p Parameters) Lossy() bool { return p.MeanLoss() > 0 || p.Trace != nil && p.Trace.Gap == GapLose }
 
@@ -188,8 +203,24 @@ func (p Parameters) DelayOnly() bool {
 		p.Corrupt == 0 && p.Reorder == 0 && p.RateBPS == 0
 }
 
-// MeanDelay is the mean propagation delay of a frame that isn't let go at once, apart
-// from what staying in order adds.
+// ReorderShare is the long-run share of frames that skip the propagation delay. After one
+// that does, ReorderGap-1 frames can't; of those that follow, the first that does is on
+// average the (1/Reorder)-th, whatever ReorderCorrelation is: a hit is likelier then, and
+// a miss lasts longer.
+func (p Parameters) ReorderShare() float64 {
+	if p.Reorder == 0 {
+		return 0
+	}
+	return 1 / (float64(max(p.ReorderGap, 1)-1) + 1/p.Reorder)
+}
+
+// MeanPropagation is the mean propagation delay of all frames, those that Reorder lets go
+// at once too, apart from what staying in order adds.
+func (p Parameters) MeanPropagation() time.Duration {
+	return time.Duration(math.Round(float64(p.MeanDelay()) * (1 - p.ReorderShare())))
+}
+
+// MeanDelay is MeanPropagation of the frames that aren't let go at once.
 func (p Parameters) MeanDelay() time.Duration {
 	switch {
 	case p.Trace != nil:

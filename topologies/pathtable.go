@@ -13,13 +13,13 @@ type Path struct {
 	// the hosts and switches on it, From and To included.
 	Hops  []Hop
 	Nodes []string
-	// Delay sums the links' declared delays, MeanDelay their mean ones. What a frame
-	// waits in queues, and its serialisation, come on top.
+	// Delay sums the links' declared delays, MeanDelay those of Parameters.MeanPropagation.
+	// What a frame waits in queues, and its serialisation, come on top.
 	Delay, MeanDelay time.Duration
 	// Jitters is true if frames' delays differ.
 	Jitters bool
 	// Loss is the long-run share of frames that are lost on the way other than by a full
-	// queue or a gap of a trace.
+	// queue.
 	Loss float64
 	// RateBPS is the least rate on the way, in bits a second; 0 means unlimited.
 	// Bottleneck is the first hop that has it; QueueFrames and QueueBytes bound the
@@ -53,26 +53,83 @@ func (t *Topology) Paths() ([]Path, error) {
 	return paths, nil
 }
 
-// PathsFrom predicts the paths from one host to all others.
+// PathsFrom predicts the paths from one host to all others. From many hosts, one after
+// the other, PathTable does it faster.
 func (t *Topology) PathsFrom(host string) ([]Path, error) {
+	table, err := t.PathTable()
+	if err != nil {
+		return nil, err
+	}
+	return table.From(host)
+}
+
+// PathTable predicts paths from one host at a time. The topology must not change
+// meanwhile.
+type PathTable struct{ predictor predictor }
+
+// PathTable makes the topology ready for predicting paths. It fails where Graph does.
+func (t *Topology) PathTable() (*PathTable, error) {
 	g, err := t.Graph()
 	if err != nil {
 		return nil, err
 	}
-	source, ok := g.Node(host)
-	if !ok || source >= len(t.Hosts) {
+	return &PathTable{predictor{g, t.means()}}, nil
+}
+
+// From predicts the paths from a host to all others. It fails if there is no such host.
+func (p *PathTable) From(host string) ([]Path, error) {
+	source, ok := p.predictor.Node(host)
+	if !ok || source >= len(p.predictor.topology.Hosts) {
 		return nil, fmt.Errorf("topology: no host %q", host)
 	}
-	return predictor{g, t.means()}.appendPaths(nil, source), nil
+	return p.predictor.appendPaths(nil, source), nil
 }
 
-// predictor has what predicting many paths needs once: the mean delays of links.
+// Uncertain tells whether frames between some of these hosts meet a direction that
+// loses, corrupts, duplicates or reorders some, or delays them differently: then what
+// follows from mean delays is less than what is measured.
+func (t *Topology) Uncertain(hosts []string) bool {
+	uncertain := make([][2]bool, len(t.Links))
+	some := false
+	for i := range t.Links {
+		for side, p := range []*Parameters{&t.Links[i].AToB, &t.Links[i].BToA} {
+			uncertain[i][side] = !p.Down && (p.Jitters() || p.Lossy() || p.Duplicate > 0 || p.Corrupt > 0 || p.Reorder > 0)
+			some = some || uncertain[i][side]
+		}
+	}
+	g, err := t.Graph()
+	if !some || err != nil {
+		return false
+	}
+	for _, host := range hosts {
+		source, ok := g.Node(host)
+		if !ok {
+			continue
+		}
+		reached := g.search(source, false)
+		for _, other := range hosts {
+			target, _ := g.Node(other)
+			for _, hop := range way(reached, target) {
+				side := 0
+				if hop.Reverse {
+					side = 1
+				}
+				if uncertain[hop.Link][side] {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// predictor has what predicting many paths needs once: what links do in the long run.
 type predictor struct {
 	*Graph
-	means [][2]time.Duration
+	means [][2]means
 }
 
-func (p predictor) mean(hop Hop) time.Duration {
+func (p predictor) mean(hop Hop) means {
 	if hop.Reverse {
 		return p.means[hop.Link][1]
 	}
@@ -101,9 +158,9 @@ func (p predictor) path(there, back []reached, source, node int) Path {
 	for _, hop := range path.Hops {
 		direction, link := t.parameters(hop), &t.Links[hop.Link]
 		path.Delay += direction.Delay
-		path.MeanDelay += p.mean(hop)
+		path.MeanDelay += p.mean(hop).delay
 		path.Jitters = path.Jitters || direction.Jitters()
-		logArrives += math.Log1p(-direction.MeanLoss())
+		logArrives += math.Log1p(-p.mean(hop).loss)
 		if rate := direction.RateBPS; rate > 0 && (path.RateBPS == 0 || rate < path.RateBPS) {
 			path.RateBPS, path.Bottleneck, path.QueueFrames, path.QueueBytes = rate, hop, direction.QueueFrames, direction.QueueBytes
 		}
@@ -125,7 +182,7 @@ func (p predictor) path(there, back []reached, source, node int) Path {
 func (p predictor) meanBack(back []reached, node int) time.Duration {
 	var sum time.Duration
 	for back[node].hops > 0 {
-		sum += p.mean(back[node].hop)
+		sum += p.mean(back[node].hop).delay
 		node = back[node].before
 	}
 	return sum

@@ -2,6 +2,7 @@ package topologies
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -181,6 +182,7 @@ func TestTheMeanOfATraceIsOverTimeAndItsGapPolicy(t *testing.T) {
 		Excess: []time.Duration{10 * ms, 30 * ms, -1, -1, 50 * ms},
 		Align:  AlignStart, GapAfter: 2 * time.Second, Period: 8 * time.Second,
 	}
+	lost := map[string]float64{GapLose: 0.75}
 	for gap, want := range map[string]time.Duration{
 		GapHold:        (10 + 30 + 2*30 + 4*50) * ms / 8,
 		GapInterpolate: (10 + 30 + 2*40 + 4*30) * ms / 8,
@@ -193,6 +195,18 @@ func TestTheMeanOfATraceIsOverTimeAndItsGapPolicy(t *testing.T) {
 		}
 		if got := p.MeanDelay(); got != ms+want {
 			t.Errorf("%s: %v, want %v", gap, got, ms+want)
+		}
+		if got := p.LossShare(); got != lost[gap] {
+			t.Errorf("%s: a share of %v is lost, want %v", gap, got, lost[gap])
+		}
+		if p.Loss = 0.1; math.Abs(p.LossShare()-(1-0.9*(1-lost[gap]))) > 1e-12 {
+			t.Errorf("%s and a loss of 0.1: a share of %v is lost", gap, p.LossShare())
+		}
+		p.Loss = 0
+		star := Star(2, Parameters{})
+		star.Links[1].BToA = p
+		if paths, err := star.Paths(); err != nil || math.Abs(paths[0].Loss-lost[gap]) > 1e-12 || paths[1].Loss != 0 {
+			t.Errorf("%s: paths %+v, %v", gap, paths, err)
 		}
 		if p.Lossy() != (gap == GapLose) || !p.Jitters() || p.DelayOnly() {
 			t.Errorf("%s: lossy %v, jitters %v, delay only %v", gap, p.Lossy(), p.Jitters(), p.DelayOnly())
@@ -222,5 +236,60 @@ func TestTheLongRunLossOfGilbertElliott(t *testing.T) {
 	}
 	if p := (Parameters{Down: true}); p.MeanLoss() != 1 || p.DelayOnly() {
 		t.Error("a direction that is down doesn't lose everything")
+	}
+}
+
+// The rule of Parameters.Reorder, frame by frame, with a chain that is a hit more often
+// after a hit.
+func TestTheShareOfReorderedFramesIsThatOfTheRule(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, p := range []Parameters{
+		{Reorder: 0.05}, {Reorder: 0.05, ReorderGap: 1}, {Reorder: 0.3, ReorderGap: 4}, {Reorder: 1, ReorderGap: 3}, {Reorder: 1},
+		{Reorder: 0.3, ReorderGap: 4, ReorderCorrelation: 0.6}, {Reorder: 0.1, ReorderCorrelation: 0.9},
+	} {
+		const frames = 1_000_000
+		reordered, since, hit := 0, 0, random.Float64() < p.Reorder
+		for range frames {
+			if since >= p.ReorderGap-1 {
+				probability := p.Reorder * (1 - p.ReorderCorrelation)
+				if hit {
+					probability += p.ReorderCorrelation
+				}
+				if hit = random.Float64() < probability; hit {
+					reordered++
+					since = 0
+					continue
+				}
+			}
+			since++
+		}
+		share := float64(reordered) / frames
+		if got := p.ReorderShare(); math.Abs(got-share) > 0.006 {
+			t.Errorf("%+v: a share of %v, and %v by the rule", p, got, share)
+		}
+		p.Delay, p.Jitter, p.JitterDistribution = 10*ms, 10*ms, JitterExponential
+		want := time.Duration(float64(20*ms) * (1 - p.ReorderShare()))
+		if got := p.MeanPropagation(); (got - want).Abs() > 1 {
+			t.Errorf("%+v: a mean of %v, want %v", p, got, want)
+		}
+	}
+	if got := (Parameters{Delay: ms}).MeanPropagation(); got != ms {
+		t.Errorf("%v without reordering", got)
+	}
+}
+
+func TestOnlyWhatIsOnTheWayMakesPathsUncertain(t *testing.T) {
+	for name, p := range map[string]Parameters{
+		"jitter": {Jitter: ms, JitterDistribution: JitterUniform}, "loss": {Loss: 0.1}, "duplicates": {Duplicate: 0.1},
+		"corruption": {Corrupt: 0.1}, "reordering": {Delay: ms, Reorder: 0.1}, "bursts": {GilbertElliott: &GilbertElliott{GoodToBad: 0.1, BadToGood: 0.5, LossBad: 1}},
+	} {
+		star := Star(3, delayed(ms))
+		if star.Uncertain([]string{"h1", "h2", "h3"}) {
+			t.Error("a network of delays is uncertain")
+		}
+		star.Links[2].BToA = p
+		if !star.Uncertain([]string{"h1", "h3"}) || star.Uncertain([]string{"h1", "h2"}) {
+			t.Errorf("%s on the way to h3: %v; elsewhere: %v", name, star.Uncertain([]string{"h1", "h3"}), star.Uncertain([]string{"h1", "h2"}))
+		}
 	}
 }

@@ -14,17 +14,24 @@ func (t *Trace) until(row int) time.Duration {
 }
 
 // mean is that of the delays that frames meet over time, the gap policy applied; where
-// frames are lost doesn't count. A gap begins with a row that is far from the next, or
-// with the first of several without an answer, and ends with an answer.
+// frames are lost doesn't count.
 func (t *Trace) mean() time.Duration {
+	mean, _ := t.average()
+	return mean
+}
+
+// average is mean, and the share of the time in which frames are lost. A gap begins with
+// a row that is far from the next, or with the first of several without an answer, and
+// ends with an answer.
+func (t *Trace) average() (mean time.Duration, lost float64) {
 	n, first := len(t.Times), 0
 	for first < n && t.Excess[first] < 0 {
 		first++
 	}
 	if first == n {
-		return 0
+		return 0, 0
 	}
-	var sum, length float64
+	var sum, length, gaps float64
 	add := func(value, lasts float64) {
 		sum += value * lasts
 		length += lasts
@@ -45,32 +52,40 @@ func (t *Trace) mean() time.Duration {
 			add(held, gap)
 		case GapInterpolate:
 			add((held+float64(t.Excess[row%n]))/2, gap)
+		case GapLose:
+			gaps += gap
 		}
 	}
 	if length == 0 {
-		return 0
+		return 0, 1
 	}
-	return time.Duration(math.Round(sum / length))
+	return time.Duration(math.Round(sum / length)), gaps / (gaps + length)
 }
 
-// means are the mean delays of a topology's links, A to B and B to A. Each distribution
-// and trace is looked at once, however many links have it.
-func (t *Topology) means() [][2]time.Duration {
-	measured := map[Parameters]time.Duration{}
-	mean := func(p *Parameters) time.Duration {
+// means is what a direction does to frames in the long run.
+type means struct {
+	delay time.Duration
+	loss  float64
+}
+
+// means are those of a topology's links, A to B and B to A. Each distribution and trace
+// is looked at once, however many links have it.
+func (t *Topology) means() [][2]means {
+	measured := map[Parameters]means{}
+	mean := func(p *Parameters) means {
 		if p.Trace == nil && p.JitterTable == nil {
-			return p.MeanDelay()
+			return means{p.MeanPropagation(), p.LossShare()}
 		}
 		known, ok := measured[*p]
 		if !ok {
-			known = p.MeanDelay()
+			known = means{p.MeanPropagation(), p.LossShare()}
 			measured[*p] = known
 		}
 		return known
 	}
-	means := make([][2]time.Duration, len(t.Links))
+	all := make([][2]means, len(t.Links))
 	for i := range t.Links {
-		means[i] = [2]time.Duration{mean(&t.Links[i].AToB), mean(&t.Links[i].BToA)}
+		all[i] = [2]means{mean(&t.Links[i].AToB), mean(&t.Links[i].BToA)}
 	}
-	return means
+	return all
 }

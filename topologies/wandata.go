@@ -56,7 +56,15 @@ func WANData(name string) (*WANSet, error) {
 // Assumption says in a sentence what making one-way delays of the set assumes.
 func (w *WANSet) Assumption() string {
 	return fmt.Sprintf("The delays between regions are half the round-trip times of %s (%s, %s): that both ways take equally long is an assumption.",
-		w.Name, w.Measure, w.Date)
+		w.Name, w.Measure, w.When())
+}
+
+// When is the date in words: "date not stated" if the source doesn't say it.
+func (w *WANSet) When() string {
+	if strings.HasPrefix(w.Date, "not stated") {
+		return "date " + w.Date
+	}
+	return w.Date
 }
 
 // Select keeps some of the regions, in the order given.

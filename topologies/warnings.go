@@ -55,16 +55,34 @@ func directionRules(carriesBPS int64) []rule {
 		{func(p *Parameters) bool { return p.RateBPS > 0 && !bounded(p) },
 			"The queue at the rate of LINKS has no bound: what is sent too fast waits, for seconds if need be, and nothing is dropped (bufferbloat)."},
 		{func(p *Parameters) bool { return carriesBPS > 0 && p.RateBPS > carriesBPS },
-			fmt.Sprintf("The rate of LINKS is above the %s that this machine carries: the machine will be the bottleneck.", FormatRate(carriesBPS))},
+			fmt.Sprintf("The rate of LINKS is above the about %s that this machine carries: the machine will be the bottleneck.", FormatRate(carriesBPS))},
 		{truncates,
 			"The jitter of LINKS is larger than the delay: what would be below 0 is 0, and the mean delay is larger than the declared one."},
 		{func(p *Parameters) bool {
 			return p.Jitter > 0 && p.JitterDistribution == JitterPareto && p.JitterShape != 0 && p.JitterShape <= 2
 		},
 			"The Pareto jitter of LINKS has a shape of at most 2, so that its variance is infinite: means of latencies won't settle."},
+		{letsNothingThrough, "No frame gets through LINKS: each is lost or corrupted."},
+		{func(p *Parameters) bool {
+			return p.GilbertElliott != nil && p.GilbertElliott.GoodToBad > 0 && p.GilbertElliott.BadToGood == 0
+		},
+			"The Gilbert-Elliott loss of LINKS never leaves its bad state, since bad_to_good is 0."},
+		{func(p *Parameters) bool { return p.RateBPS > 0 && p.RateBPS < fullFrameBytes*8 },
+			fmt.Sprintf("One full frame of %d bytes takes longer than a second at the rate of LINKS.", fullFrameBytes)},
+		{func(p *Parameters) bool {
+			return p.Jitter == 0 && p.JitterTable == nil && (p.JitterDistribution != "" || p.JitterShape != 0)
+		},
+			"The jitter_distribution or jitter_shape of LINKS does nothing, since there is no jitter."},
 		{func(p *Parameters) bool { return p.Reorder > 0 && p.Delay == 0 && !p.Jitters() },
 			"No frame of LINKS can be reordered, since there is no delay that it could skip."},
 	}
+}
+
+// letsNothingThrough tells whether no frame arrives as it was sent. A frame that is lost
+// and duplicated at once leaves one copy, but not in a gap of a trace.
+func letsNothingThrough(p *Parameters) bool {
+	trace := Parameters{Trace: p.Trace}
+	return !p.Down && (p.Corrupt == 1 || p.MeanLoss() == 1 && p.Duplicate == 0 || p.Trace != nil && trace.LossShare() == 1)
 }
 
 // mostlyGaps tells whether more than half of a trace is between rows that are farther

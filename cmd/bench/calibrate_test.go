@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"quorumlab/harness/calibrate"
 	"quorumlab/results"
@@ -54,7 +56,7 @@ func TestCalibratePrintsEachLinkAndKeepsItsRows(t *testing.T) {
 		err = json.Unmarshal(data, &result)
 	}
 	// Delay, loss, rate and queue of both directions of four links.
-	if err != nil || len(result.Checks) < 32 || result.Pass != (got.status == exitGood) || result.Pass != (result.Count(results.LinkFail) == 0) {
+	if err != nil || len(result.Checks) < 32 || result.Pass != (got.status == exitGood) || result.Pass != (result.Count(results.LinkFail) == 0) || !result.Complete {
 		t.Errorf("%d rows, pass %v, status %d, %v", len(result.Checks), result.Pass, got.status, err)
 	}
 	if again := bench(t, dir, "calibrate", "few.yaml", "--out", "out"); again.status != exitUsage {
@@ -87,11 +89,45 @@ func TestCtrlCPrintsWhatWasCalibratedByThen(t *testing.T) {
 	rest, _ := io.ReadAll(stderr)
 	_ = cmd.Wait()
 	var result calibrate.Result
-	if err := json.Unmarshal([]byte(stdout.String()), &result); err != nil || len(result.Checks) < 16 || result.Pass {
-		t.Errorf("%d rows, pass %v, %v", len(result.Checks), result.Pass, err)
+	if err := json.Unmarshal([]byte(stdout.String()), &result); err != nil || len(result.Checks) < 16 || result.Pass || result.Complete || !strings.HasPrefix(result.Phase, "measuring train on ") {
+		t.Errorf("%d rows, pass %v, complete %v, phase %q, %v", len(result.Checks), result.Pass, result.Complete, result.Phase, err)
 	}
 	if status := cmd.ProcessState.ExitCode(); status != exitInterrupted {
 		t.Errorf("status %d\n%s", status, rest)
+	}
+}
+
+// timeout sends a signal to its child, and then one to the whole group.
+func TestTwoSignalsTogetherLeaveNothingBehind(t *testing.T) {
+	needNetns(t)
+	temporary := t.TempDir()
+	cmd := exec.Command(filepath.Join(binaries, "bench"), "calibrate", "few.yaml", "--time", "1m")
+	cmd.Dir, cmd.Env = writeFew(t), append(os.Environ(), "TMPDIR="+temporary)
+	var stdout strings.Builder
+	cmd.Stdout = &stdout
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "measuring delay") {
+	}
+	for range 2 {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond) // two of the same kind that are pending are one
+	}
+	rest, _ := io.ReadAll(stderr)
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != exitInterrupted || !strings.Contains(stdout.String(), "INCOMPLETE: the calibration ended while measuring delay") {
+		t.Errorf("status %d\n%s%s", status, stdout.String(), rest)
+	}
+	if left, err := filepath.Glob(filepath.Join(temporary, "quorumlab-calibrate-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

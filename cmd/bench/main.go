@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,8 +52,12 @@ func main() {
 	os.Exit(status)
 }
 
-// untilSignal is a context that Ctrl-C or SIGTERM ends; a second one ends the
-// program at once.
+// oneStop is how soon after the first signal another one still means the same: timeout and
+// terminals send one to the program and one to its group.
+const oneStop = 500 * time.Millisecond
+
+// untilSignal is a context that Ctrl-C or SIGTERM ends; a second one, unless it comes
+// together with the first, ends the program at once.
 func untilSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -62,8 +67,11 @@ func untilSignal() (context.Context, func()) {
 			return
 		}
 		cancel(errInterrupted)
-		if _, open := <-signals; open {
-			os.Exit(exitInterrupted)
+		first := time.Now()
+		for range signals {
+			if time.Since(first) >= oneStop {
+				os.Exit(exitInterrupted)
+			}
 		}
 	}()
 	return ctx, func() { signal.Stop(signals); close(signals) }

@@ -122,7 +122,9 @@ type shownPoint struct {
 	Paths        []draw.Route `json:"paths"`
 	PathsLeftOut bool         `json:"paths_left_out,omitempty"`
 	PredictedNS  *int64       `json:"predicted_latency_ns,omitempty"`
-	Warnings     []string     `json:"warnings"`
+	// PredictionNote says what the prediction leaves out; "" if nothing random is on the way.
+	PredictionNote string   `json:"prediction_note,omitempty"`
+	Warnings       []string `json:"warnings"`
 	// sameAs are the numbers of further points with the same network.
 	sameAs []int
 	// simulated is true if no machine has to carry the frames.
@@ -151,7 +153,7 @@ func (f *topoFlags) load(cmd *cobra.Command, arguments []string) ([]shownPoint, 
 		return nil, err
 	}
 	if f.point > len(source.Points) {
-		return nil, usageError{fmt.Errorf("--point is %d: %s has %d", f.point, arguments[0], len(source.Points))}
+		return nil, usageError{fmt.Errorf("--point is %d: %s has %s", f.point, arguments[0], counted(len(source.Points), "point", "points"))}
 	}
 	return distinct(source, f.point), nil
 }
@@ -190,7 +192,7 @@ func shippedData(name string) (*shownPoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the data %s: %w", name, err)
 	}
-	about := fmt.Sprintf("%s: %s (%s, %s; %s)", set.Name, set.Title, set.Measure, set.Date, set.Source)
+	about := fmt.Sprintf("%s: %s (%s, %s; %s)", set.Name, set.Title, set.Measure, set.When(), set.Source)
 	return &shownPoint{Topology: t, About: about}, nil
 }
 
@@ -268,7 +270,7 @@ func showPoint(number int, point experiment.Point) shownPoint {
 	}
 	if predicted, ok := spec.PredictedLatency(); ok {
 		ns := int64(predicted)
-		shown.PredictedNS = &ns
+		shown.PredictedNS, shown.PredictionNote = &ns, spec.PredictionNote()
 	}
 	return shown
 }

@@ -85,6 +85,9 @@ func (f *topoFlags) showPoint(w io.Writer, p shownPoint, width int) error {
 	}
 	if p.PredictedNS != nil {
 		fmt.Fprintf(w, "\npredicted latency: %s (the protocol's messages and these delays, nothing else)\n", draw.Time(time.Duration(*p.PredictedNS)))
+		if p.PredictionNote != "" {
+			fmt.Fprintln(w, wrap(p.PredictionNote, width))
+		}
 	}
 	for i, warning := range p.Warnings {
 		if i == 0 {
@@ -134,12 +137,13 @@ func (p shownPoint) heading() string {
 
 // counts says what a topology consists of.
 func counts(t *topologies.Topology) string {
-	plural := func(n int, noun, nouns string) string {
-		if n == 1 {
-			return "1 " + noun
-		}
-		return fmt.Sprintf("%d %s", n, nouns)
+	return fmt.Sprintf("%s: %s, %s, %s", t.Kind, counted(len(t.Hosts), "host", "hosts"),
+		counted(len(t.Switches), "switch", "switches"), counted(len(t.Links), "link", "links"))
+}
+
+func counted(n int, noun, nouns string) string {
+	if n == 1 {
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%s: %s, %s, %s", t.Kind, plural(len(t.Hosts), "host", "hosts"),
-		plural(len(t.Switches), "switch", "switches"), plural(len(t.Links), "link", "links"))
+	return fmt.Sprintf("%d %s", n, nouns)
 }

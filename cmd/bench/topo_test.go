@@ -218,3 +218,38 @@ func TestTheDocsShowWhatTopoPrints(t *testing.T) {
 		}
 	}
 }
+
+func TestTopoSaysWhatAPredictionLeavesOut(t *testing.T) {
+	const note = "\nlinks have random delays or losses: the prediction takes mean delays and no loss; expect more\n"
+	sweep := []string{shipped(t, "quickstart.yaml"), "--set", "sweep.topology.link=[{delay: 10ms, loss: 1%}, {corrupt: 1%, delay: 10ms}]"}
+	got := topo(sweep...)
+	expectTopo(t, got, "topology.link={delay: 10ms, loss: 1%}\n", "topology.link={corrupt: 1%, delay: 10ms}\n")
+	if strings.Count(got.stdout, note) != 2 {
+		t.Errorf("the note isn't there twice:\n%s", got.stdout)
+	}
+	if got := topo(shipped(t, "quickstart.yaml")); strings.Contains(got.stdout, "expect more") {
+		t.Errorf("nothing is random:\n%s", got.stdout)
+	}
+	var stdout, stderr bytes.Buffer
+	status := run(context.Background(), append(append([]string{"plan"}, sweep...), "--set", "repeat=1", "--engine", "sim"), &stdout, &stderr)
+	if status != exitGood || strings.Count(stdout.String(), note) != 1 || !strings.Contains(stdout.String(), "point 1: link {delay: 10ms, loss: 1%}, star of 8 hosts, predicted latency 120ms\n") {
+		t.Errorf("plan: exit status %d, %s%s", status, stdout.String(), stderr.String())
+	}
+}
+
+func TestTopoShowsWhatATraceLoses(t *testing.T) {
+	trace := written(t, "trace.csv", "time_s,rtt_ms\n0,20\n1,20\n2,\n3,20\n4,20\n")
+	spec := written(t, "spec.yaml", "version: 1\ntopology: {links: [{match: h1-s1, delay: {trace: "+trace+", gap: lose, gap_after: 2s}}]}\n")
+	got := topo(spec)
+	expectTopo(t, got, "20% lost in gaps", "  loss  ")
+}
+
+func TestTopoCountsThePointsOfAnExperiment(t *testing.T) {
+	if got := topo(shipped(t, "quickstart.yaml"), "--point", "2"); got.status != exitUsage || !strings.Contains(got.stderr, "has 1 point\n") {
+		t.Errorf("exit status %d, %q", got.status, got.stderr)
+	}
+}
+
+func TestTopoSaysThatADateIsNotStated(t *testing.T) {
+	expectTopo(t, topo("--data", "gcp"), "date not stated")
+}

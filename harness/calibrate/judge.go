@@ -2,7 +2,6 @@ package calibrate
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"quorumlab/harness/link"
@@ -22,8 +21,6 @@ const (
 	// strayShare of frames may overtake others where nothing is declared to make them:
 	// the machine has several processors.
 	strayShare = 0.001
-	// traceShare of frames may have another delay than the trace.
-	traceShare = 0.05
 	// fewEvents is how many runs of losses it takes to judge their lengths.
 	fewEvents = 10
 )
@@ -40,6 +37,10 @@ type judge struct {
 	// somewhere from earliestNS to latestNS, and seed is the direction's.
 	earliestNS, latestNS int64
 	seed                 uint64
+	// startsNS, unless empty, are those of these times that fit the trace that was seen.
+	startsNS []int64
+	// strain is how the machine fared meanwhile.
+	strain strain
 	// counted caches what the model's counts are.
 	counted func(p topologies.Parameters, o order, lag int) counts
 }
@@ -75,8 +76,15 @@ func (j *judge) stream(r *record, o order) []results.LinkCheck {
 	if p.Down {
 		return []results.LinkCheck{j.share("loss", seen.missing, seen.frames, seen.frames, seen.frames, 1)}
 	}
+	var trace []results.LinkCheck
+	if p.Trace != nil { // it tells where in the trace the frames were
+		trace = append(trace, j.trace(p, r))
+	}
 	c, d := j.expected(p, r, o, lag)
-	rows := j.delay(p, r, seen, d)
+	rows := trace
+	if p.Trace == nil {
+		rows = j.delay(p, r, seen, d)
+	}
 	rows = append(rows, j.losses(p, r, seen, c)...)
 	return append(rows, j.order(p, seen, c)...)
 }
@@ -103,11 +111,16 @@ func (j *judge) player(p topologies.Parameters) *player {
 	if p.Trace == nil || j.latestNS == 0 {
 		return newPlayer(p)
 	}
+	// A trace's beginning is as much later as the network's start is.
 	begins := link.TraceBegins(p.Trace, j.seed, j.earliestNS)
-	return &player{
+	l := &player{
 		declared: p, models: link.Models(aligned(p, topologies.AlignStart)),
 		begun: true, earliestNS: begins, latestNS: begins + j.latestNS - j.earliestNS,
 	}
+	for _, start := range j.startsNS {
+		l.beginsNS = append(l.beginsNS, begins+start-j.earliestNS)
+	}
+	return l
 }
 
 // share is a row about a share of the frames.
@@ -132,9 +145,6 @@ func (j *judge) delay(p topologies.Parameters, r *record, seen observation, d de
 		c.Finding, c.Reason = results.LinkNotTested, "no frame arrived"
 		return []results.LinkCheck{c}
 	}
-	if p.Trace != nil && j.latestNS > 0 {
-		return []results.LinkCheck{j.trace(p, r)}
-	}
 	if len(d.pool) == 0 { // that frames arrive at all is what the losses tell
 		c.Finding, c.Reason = results.LinkNotTested, "no frame would arrive"
 		return []results.LinkCheck{c}
@@ -142,72 +152,49 @@ func (j *judge) delay(p topologies.Parameters, r *record, seen observation, d de
 	low, high := d.middle.bounds(j.alpha)
 	early, late := float64(earlyBy+j.uncertainty), j.late(p.MeanDelay())
 	c.Declared, c.Measured = (d.middle.mean-ownNS)/1e6, (middleOf(seen.delaysNS, p)-ownNS)/1e6
+	// Frames that the machine made late push others up to the middle.
+	high += quantile(d.pool, 0.5+j.strain.late) - quantile(d.pool, 0.5)
 	c.Low, c.High = (low-early-ownNS)/1e6, (high+late-ownNS)/1e6
-	c = settle(c)
+	if c = settle(c); c.Measured > c.High && j.strain.explains() > 0 &&
+		quantile(seen.delaysNS, 0.5-j.strain.explains()) <= high+late {
+		c = j.strain.excuse(c)
+	}
 	if least := seen.delaysNS[0]; !p.Jitters() && p.Reorder == 0 && least < d.middle.mean-early {
 		c.Finding = results.LinkFail
 		c.Reason = fmt.Sprintf("the least delay was %.3f ms", (least-ownNS)/1e6)
 	}
 	rows := []results.LinkCheck{c}
-	jitter := j.check("jitter", "", len(seen.delaysNS))
-	jitter.Measured = distance(seen.delaysNS, d.pool, early, late)
-	jitter.High = d.dependence * criticalDistance(len(seen.delaysNS), j.alpha)
-	if jitter = settle(jitter); jitter.Finding == results.LinkFail {
-		jitter.Reason = describeDistance(seen.delaysNS, d.pool)
-	}
-	if p.Jitters() || jitter.Finding == results.LinkFail {
+	if jitter := j.jitter(seen, d, early, late); p.Jitters() || jitter.Finding != results.LinkPass {
 		rows = append(rows, jitter)
 	}
 	return rows
 }
 
+// jitter judges the whole distribution. As many frames as the machine sent late may be
+// late.
+func (j *judge) jitter(seen observation, d delays, early, late float64) results.LinkCheck {
+	row := j.check("jitter", "", len(seen.delaysNS))
+	critical := d.dependence * criticalDistance(len(seen.delaysNS), j.alpha)
+	small, large := distances(seen.delaysNS, d.pool, early, late)
+	row.Measured, row.High = large, critical+j.strain.late
+	if small > critical || small > large {
+		row.Measured, row.High = small, critical
+	}
+	if row = settle(row); row.Finding == results.LinkPass {
+		return row
+	}
+	if small <= critical && large <= critical+j.strain.explains() {
+		return j.strain.excuse(row)
+	}
+	row.Reason = describeDistance(seen.delaysNS, d.pool)
+	return row
+}
+
 // describeDistance tells two sorted distributions apart by their quantiles.
 func describeDistance(sample, reference []float64) string {
-	quantile := func(sorted []float64, q float64) float64 {
-		return sorted[int(q*float64(len(sorted)-1))] / 1e6
-	}
 	return fmt.Sprintf("5%%, 50%%, 95%% of the frames took up to %.2f, %.2f, %.2f ms; declared %.2f, %.2f, %.2f ms",
-		quantile(sample, 0.05), quantile(sample, 0.5), quantile(sample, 0.95),
-		quantile(reference, 0.05), quantile(reference, 0.5), quantile(reference, 0.95))
-}
-
-// trace judges how many frames have another delay than the trace gives at their times,
-// of all possible starts of the network by that which fits best.
-func (j *judge) trace(p topologies.Parameters, r *record) results.LinkCheck {
-	alone := topologies.Parameters{Delay: p.Delay, Trace: p.Trace, JitterReorders: p.JitterReorders, RateBPS: p.RateBPS,
-		QueueFrames: p.QueueFrames, QueueBytes: p.QueueBytes}
-	c := j.check("delay", "share", len(r.arrivals))
-	c.High = traceShare
-	c.Measured = 1
-	step := max(int64(time.Millisecond), (j.latestNS-j.earliestNS)/1000)
-	models := link.Models(alone)
-	for start := j.earliestNS; start <= j.latestNS; start += step {
-		c.Measured = min(c.Measured, j.strays(r, carry(models(j.seed, start), r)))
-	}
-	if c = settle(c); c.Finding == results.LinkFail {
-		c.Reason = "so many frames have another delay than the trace"
-	}
-	return c
-}
-
-// strays is the share of the frames that came whose delay isn't the model's.
-func (j *judge) strays(r, model *record) float64 {
-	expected := make([]int64, len(r.sentNS))
-	for i := range expected {
-		expected[i] = math.MinInt64
-	}
-	for _, a := range model.arrivals {
-		expected[a.frame] = a.atNS
-	}
-	strays := 0
-	for _, a := range r.arrivals {
-		late := j.late(time.Duration(expected[a.frame] - r.sentNS[a.frame]))
-		if expected[a.frame] == math.MinInt64 || float64(a.atNS-expected[a.frame]) > late ||
-			expected[a.frame]-a.atNS > int64(earlyBy+j.uncertainty) {
-			strays++
-		}
-	}
-	return float64(strays) / float64(max(len(r.arrivals), 1))
+		quantile(sample, 0.05)/1e6, quantile(sample, 0.5)/1e6, quantile(sample, 0.95)/1e6,
+		quantile(reference, 0.05)/1e6, quantile(reference, 0.5)/1e6, quantile(reference, 0.95)/1e6)
 }
 
 // losses judges missing and damaged frames.
@@ -223,6 +210,9 @@ func (j *judge) losses(p topologies.Parameters, r *record, seen observation, c c
 		low, high, declared = int(l), int(h), c.missing.mean/float64(seen.frames)
 	}
 	row := j.share(name, seen.missing, seen.frames, low, high, declared)
+	if gaps(p) {
+		row = j.undecided(row, row.High-row.Low)
+	}
 	// Of the missing frames those may have come that the receiver had no room for.
 	if seen.missing > high && seen.missing-r.overflowed <= high {
 		row = noRoom(row, r)
@@ -254,7 +244,7 @@ func noRoom(row results.LinkCheck, r *record) results.LinkCheck {
 // and of its own copy.
 func independent(p topologies.Parameters) bool {
 	return p.GilbertElliott == nil && p.LossCorrelation == 0 && p.Duplicate == 0 &&
-		!(p.Trace != nil && p.Trace.Gap == topologies.GapLose)
+		!gaps(p)
 }
 
 // burst judges how many frames are lost in a row.

@@ -145,3 +145,71 @@ func TestOnlyTheEndsOfWhatIsMeasuredNeedAProcess(t *testing.T) {
 		t.Errorf("everything: %v", got)
 	}
 }
+
+// half loses what is sent in half of its time.
+func half(start int64) (p topologies.Parameters, j *judge) {
+	p = with(slow, func(p *topologies.Parameters) {
+		p.Trace = &topologies.Trace{Times: []time.Duration{0, time.Second}, Excess: []time.Duration{0, -1}, Gap: topologies.GapLose,
+			GapAfter: time.Minute, Period: 2 * time.Second, Align: topologies.AlignStart}
+	})
+	j = judgeOf(p)
+	j.earliestNS, j.latestNS = start-int64(100*ms), start+int64(100*ms)
+	return p, j
+}
+
+func TestWhereATraceIsComesFromWhatItLetThrough(t *testing.T) {
+	const start = int64(time.Hour)
+	p, j := half(start)
+	o := order{kind: kindStream, frames: 1000, interval: 3 * ms, bytes: smallBytes}
+	r := measured(p, p, o, 1)
+	rows := j.stream(r, o)
+	loss := find(t, rows, "loss")
+	if loss.Finding != results.LinkPass || loss.High-loss.Low > 0.15 {
+		t.Errorf("as declared: %+v", loss)
+	}
+	if row := find(t, rows, "trace"); row.Finding != results.LinkPass || row.Unit != "share" {
+		t.Errorf("as declared: %+v", row)
+	}
+	_, j = half(start)
+	worse := measured(with(p, func(p *topologies.Parameters) { p.Loss = 0.3 }), p, o, 1)
+	if row := find(t, j.stream(worse, o), "loss"); row.Finding != results.LinkFail {
+		t.Errorf("with losses in between: %+v", row)
+	}
+}
+
+func TestATraceNobodyKnowsTheStartOfIsNotTested(t *testing.T) {
+	p, j := half(int64(time.Hour))
+	j.earliestNS, j.latestNS = 0, 0
+	o := order{kind: kindStream, frames: 300, interval: ms, bytes: smallBytes}
+	rows := j.stream(measured(p, p, o, 1), o)
+	for _, row := range []results.LinkCheck{find(t, rows, "trace"), find(t, rows, "loss")} {
+		if row.Finding != results.LinkNotTested || row.Reason != whyUnknown {
+			t.Errorf("%+v", row)
+		}
+	}
+}
+
+func TestATrainWaitsUntilTheTraceLetsItThrough(t *testing.T) {
+	const start = int64(time.Hour)
+	p, j := half(start)
+	train := planTrain(p, trainTime)
+	for _, c := range []struct {
+		into, most, atLeast, atMost time.Duration
+		ok                          bool
+	}{
+		{300 * ms, 0, 0, 0, true},
+		{1500 * ms, 5 * time.Second, 500 * ms, 800 * ms, true},  // not before the gap has ended
+		{950 * ms, 5 * time.Second, 1050 * ms, 1350 * ms, true}, // nor into the gap
+		{1500 * ms, 100 * ms, 0, 0, false},
+	} {
+		wait, ok := j.opening(train, start+int64(c.into), c.most)
+		if ok != c.ok || wait < c.atLeast || wait > c.atMost {
+			t.Errorf("%v into the trace: %v, %v, want from %v to %v, %v", c.into, wait, ok, c.atLeast, c.atMost, c.ok)
+		}
+	}
+	_, steady := half(start)
+	steady.direction.declared = slow
+	if wait, ok := steady.opening(train, start+int64(1500*ms), 0); wait != 0 || !ok {
+		t.Errorf("without a trace: %v, %v", wait, ok)
+	}
+}

@@ -39,6 +39,9 @@ func (j *judge) train(r *record) results.LinkCheck {
 		}), false) {
 			row.Finding, row.Reason = results.LinkNotTested, "the link loses too many of the frames"
 		}
+		if gaps(p) {
+			row = j.undecided(row, 0)
+		}
 		return row
 	}
 	row.Measured = row.Declared / stretch
@@ -50,7 +53,7 @@ func (j *judge) train(r *record) results.LinkCheck {
 		})).bounds(j.alpha)
 	}
 	row.Low, row.High = low-rateShare*row.Declared, high+rateShare*row.Declared
-	return settle(row)
+	return j.undecided(settle(row), (row.High-row.Low)/row.Declared)
 }
 
 // departures is when each frame has left the sender's end of the link, if its rate is
@@ -82,7 +85,7 @@ func unsaturated(p topologies.Parameters, r *record, leaves []int64) string {
 	if busyNS >= mostlyBusy*lastsNS {
 		return ""
 	}
-	return fmt.Sprintf("frames can't be sent faster than %.3g bit/s here", float64(p.RateBPS)*busyNS/lastsNS)
+	return fmt.Sprintf("frames can't be sent faster than %s here", rate(float64(p.RateBPS)*busyNS/lastsNS))
 }
 
 // stretchOf is how much longer the frames that came took than the model lets them, by
@@ -129,8 +132,11 @@ func (j *judge) queue(r *record, bytes bool) results.LinkCheck {
 	row.Measured = row.Declared + each*(expected.mean-float64(count(r, 1).missing))
 	row.Low = row.Declared - each*(high-expected.mean+slack)
 	row.High = row.Declared + each*(expected.mean-low+slack)
+	if row = settle(row); gaps(p) {
+		row = j.undecided(row, (row.High-row.Low)/row.Declared)
+	}
 	// Frames that found no room at the receiver look as if the queue had dropped them.
-	if row = settle(row); row.Measured < row.Low && row.Measured+each*float64(r.overflowed) >= row.Low {
+	if row.Measured < row.Low && row.Measured+each*float64(r.overflowed) >= row.Low {
 		return noRoom(row, r)
 	}
 	return row

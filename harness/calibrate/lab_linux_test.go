@@ -147,7 +147,7 @@ var misSet = []struct {
 }{
 	{"delay", parameters{Delay: 10 * ms}, func(p *parameters) { p.Delay = 13 * ms }, "delay"},
 	{"trace", parameters{Delay: ms, Trace: trace(topologies.AlignRandom, 0, 20*ms, 5*ms, 10*ms, 15*ms)},
-		func(p *parameters) { p.Trace = trace(topologies.AlignRandom, 0, 15*ms, 5*ms, 20*ms, 10*ms) }, "delay"},
+		func(p *parameters) { p.Trace = trace(topologies.AlignRandom, 0, 15*ms, 5*ms, 20*ms, 10*ms) }, "trace"},
 	{"jitter", parameters{Delay: 10 * ms, Jitter: 2 * ms, JitterDistribution: topologies.JitterNormal},
 		func(p *parameters) { p.Jitter = 5 * ms }, "jitter"},
 	{"jitter_distribution", parameters{Delay: 10 * ms, Jitter: 6 * ms, JitterDistribution: topologies.JitterUniform},

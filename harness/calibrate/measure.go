@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"quorumlab/harness/link"
 	"quorumlab/node/control"
+	"quorumlab/node/driver/clock"
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
@@ -36,6 +38,9 @@ type Lab struct {
 	StartedNS [2]int64
 	// ClockOffset is engine.Lab's.
 	ClockOffset func(ctx context.Context, host string) (offset, uncertainty time.Duration, err error)
+	// Load, unless nil, tells how the machine has fared so far: no link is blamed for frames
+	// that the machine made late.
+	Load func(ctx context.Context) (Load, error)
 }
 
 // Options say how thoroughly to measure.
@@ -80,6 +85,8 @@ const (
 	streamShare = 0.6
 	// callTime is about how long it takes to arrange a stream.
 	callTime = 5 * time.Millisecond
+	// longestWait is for a trace's gap to end.
+	longestWait = 5 * time.Second
 )
 
 // measurer is a calibration at work.
@@ -93,6 +100,8 @@ type measurer struct {
 	// found has the rows by the number of the direction and the kind of what was sent.
 	found  map[int]map[string][]results.LinkCheck
 	counts map[string]func() counts
+	// starts has judge.startsNS by the number of the direction, once its stream has told.
+	starts map[int][]int64
 }
 
 // task is what to send onto a direction.
@@ -141,7 +150,7 @@ func newMeasurer(lab Lab, options Options) (*measurer, error) {
 	}
 	m := &measurer{
 		lab: lab, options: options, directions: all, addresses: map[string]string{},
-		found: map[int]map[string][]results.LinkCheck{}, counts: map[string]func() counts{},
+		found: map[int]map[string][]results.LinkCheck{}, counts: map[string]func() counts{}, starts: map[int][]int64{},
 	}
 	for _, host := range lab.Topology.Hosts {
 		m.addresses[host.Name] = host.Address.String()
@@ -165,11 +174,15 @@ func (m *measurer) run(ctx context.Context) error {
 	for _, t := range trains {
 		// Short trains fit into a budget of their own.
 		if left -= t.order.lasts(m.declared(t)) + callTime; left < 0 && !m.options.Short {
-			m.lacksTime(t)
+			m.untested(t, "there was no time left; allow more")
 			continue
 		}
-		if err := m.measure(ctx, t, 0); err != nil {
+		began := time.Now()
+		if err := m.measure(ctx, t, 0, min(left, longestWait)); err != nil {
 			return err
+		}
+		if gaps(m.declared(t)) { // it may have waited
+			left -= max(0, time.Since(began)-t.order.lasts(m.declared(t))-callTime)
 		}
 	}
 	return m.again(ctx, trains)
@@ -185,7 +198,7 @@ func (m *measurer) chosen() (streams []int, trains []task) {
 		p := d.declared
 		if d.untestable != "" {
 			if !m.options.Short {
-				m.note(i, kindStream, m.judge(d).untested("delay", "ms", d.untestable))
+				m.note(i, kindStream, m.judge(i).untested("delay", "ms", d.untestable))
 			}
 			continue
 		}
@@ -229,7 +242,7 @@ func (m *measurer) bursts(i int) []task {
 		}
 		o, reason := planBurst(p, kind)
 		if reason != "" {
-			m.note(i, kind, m.judge(d).untested("queue", unit, reason))
+			m.note(i, kind, m.judge(i).untested("queue", unit, reason))
 			continue
 		}
 		tasks = append(tasks, task{i, o})
@@ -265,18 +278,50 @@ func (m *measurer) cheap(trains []task) []task {
 	return chosen
 }
 
-// streams measures directions side by side.
+// streams measures directions side by side, and judges them when all is quiet again.
 func (m *measurer) streams(ctx context.Context, wave []int, window time.Duration, try int) error {
 	var declared []topologies.Parameters
 	for _, i := range wave {
 		declared = append(declared, m.directions[i].declared)
 	}
 	m.tell(fmt.Sprintf("delay and loss, %d directions at once", len(wave)))
-	group, ctx := errgroup.WithContext(ctx)
-	for k, o := range planStreams(declared, window) {
-		group.Go(func() error { return m.measure(ctx, task{wave[k], o}, try) })
+	orders := planStreams(declared, window)
+	shown := make([]shown, len(wave))
+	before, err := m.load(ctx)
+	if err != nil {
+		return err
 	}
-	return group.Wait()
+	sending, sendingCtx := errgroup.WithContext(ctx)
+	for k, o := range orders {
+		sending.Go(func() (err error) {
+			shown[k], err = m.show(sendingCtx, task{wave[k], o}, try)
+			return err
+		})
+	}
+	if err := sending.Wait(); err != nil {
+		return err
+	}
+	after, err := m.load(ctx)
+	if err != nil {
+		return err
+	}
+	judging, judgingCtx := errgroup.WithContext(ctx)
+	judging.SetLimit(runtime.GOMAXPROCS(0))
+	for k, o := range orders {
+		judging.Go(func() error {
+			if judgingCtx.Err() != nil {
+				return context.Cause(judgingCtx)
+			}
+			j := m.judge(wave[k])
+			j.uncertainty, j.strain, j.startsNS = shown[k].uncertainty, since(before, after), nil
+			m.note(wave[k], kindStream, j.stream(shown[k].record, o)...)
+			m.mu.Lock()
+			m.starts[wave[k]] = j.startsNS
+			m.mu.Unlock()
+			return nil
+		})
+	}
+	return judging.Wait()
 }
 
 // again measures once more what failed, or couldn't be judged.
@@ -297,7 +342,7 @@ func (m *measurer) again(ctx context.Context, trains []task) error {
 			if !m.failed(t.direction, t.order.kind) {
 				continue
 			}
-			if err := m.measure(ctx, t, try); err != nil {
+			if err := m.measure(ctx, t, try, longestWait); err != nil {
 				return err
 			}
 		}
@@ -315,8 +360,8 @@ func (m *measurer) failed(direction int, kind string) bool {
 	})
 }
 
-// lacksTime notes a train or a burst that the budget has no time for.
-func (m *measurer) lacksTime(t task) {
+// untested notes why a train or a burst tells nothing.
+func (m *measurer) untested(t task, reason string) {
 	parameter, unit := "rate", "bit/s"
 	switch t.order.kind {
 	case kindBurst:
@@ -324,40 +369,67 @@ func (m *measurer) lacksTime(t task) {
 	case kindBurstBytes:
 		parameter, unit = "queue", "bytes"
 	}
-	d := &m.directions[t.direction]
-	m.note(t.direction, t.order.kind, m.judge(d).untested(parameter, unit, "there was no time left; allow more"))
+	m.note(t.direction, t.order.kind, m.judge(t.direction).untested(parameter, unit, reason))
 }
 
-// measure carries out a task and judges what it shows.
-func (m *measurer) measure(ctx context.Context, t task, try int) error {
+// shown is what came of a task.
+type shown struct {
+	record      *record
+	uncertainty time.Duration
+}
+
+// show carries out a task.
+func (m *measurer) show(ctx context.Context, t task, try int) (shown, error) {
 	d := &m.directions[t.direction]
-	if t.order.kind != kindStream {
-		m.tell(fmt.Sprintf("%s on %s", t.order.kind, d))
-	}
 	r, uncertainty, err := m.send(ctx, t, try)
 	if err != nil {
-		return fmt.Errorf("measuring %s: %w", d, err)
+		return shown{}, fmt.Errorf("measuring %s: %w", d, err)
 	}
 	if len(r.sentNS) == 0 {
-		return fmt.Errorf("measuring %s: %s could send nothing", d, d.sender)
+		return shown{}, fmt.Errorf("measuring %s: %s could send nothing", d, d.sender)
 	}
-	j := m.judge(d)
-	j.uncertainty = uncertainty
-	switch t.order.kind {
-	case kindStream:
-		m.note(t.direction, kindStream, j.stream(r, t.order)...)
-	case kindTrain:
-		m.note(t.direction, kindTrain, j.train(r))
-	default:
-		m.note(t.direction, t.order.kind, j.queue(r, t.order.kind == kindBurstBytes))
+	return shown{r, uncertainty}, nil
+}
+
+// measure sends a train or a burst and judges what it shows; before, it waits so long at
+// most for a gap of a trace to end.
+func (m *measurer) measure(ctx context.Context, t task, try int, most time.Duration) error {
+	m.tell(fmt.Sprintf("%s on %s", t.order.kind, &m.directions[t.direction]))
+	j := m.judge(t.direction)
+	if m.options.Short {
+		most = 0
+	}
+	wait, open := j.opening(t.order, int64(clock.Now()), most)
+	if !open {
+		m.untested(t, "its trace loses what is sent, for longer than there is time to wait")
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(wait):
+	}
+	s, err := m.show(ctx, t, try)
+	if err != nil {
+		return err
+	}
+	j.uncertainty = s.uncertainty
+	if t.order.kind == kindTrain {
+		m.note(t.direction, kindTrain, j.train(s.record))
+	} else {
+		m.note(t.direction, t.order.kind, j.queue(s.record, t.order.kind == kindBurstBytes))
 	}
 	return nil
 }
 
-func (m *measurer) judge(d *direction) *judge {
+func (m *measurer) judge(direction int) *judge {
+	d := &m.directions[direction]
+	m.mu.Lock()
+	starts := m.starts[direction]
+	m.mu.Unlock()
 	return &judge{
 		direction: d, alpha: m.options.FalseAlarm / float64(testsEach*max(len(m.directions), 1)),
-		earliestNS: m.lab.StartedNS[0], latestNS: m.lab.StartedNS[1],
+		earliestNS: m.lab.StartedNS[0], latestNS: m.lab.StartedNS[1], startsNS: starts,
 		seed: link.DirectionSeed(m.lab.Seed, d.index, d.reverse), counted: m.countsOf,
 	}
 }

@@ -23,6 +23,9 @@ const (
 	maxPool = 200_000
 )
 
+// fitNS allows for the time between a frame's stamp and its entering the link.
+const fitNS = 2_000_000
+
 // player has the model carry records.
 type player struct {
 	declared topologies.Parameters
@@ -31,6 +34,9 @@ type player struct {
 	// else it may be anywhere in it.
 	begun                bool
 	earliestNS, latestNS int64
+	// Unless empty, beginsNS are those of these times that fit what was seen; each may be off
+	// by fitNS.
+	beginsNS []int64
 }
 
 // newPlayer is for networks whose start isn't known.
@@ -53,7 +59,9 @@ func aligned(p topologies.Parameters, align string) topologies.Parameters {
 func (l *player) play(of *record, seed uint64) *record {
 	random := rand.New(rand.NewPCG(seed, 0x616765)) // "age"
 	startNS := of.sentNS[0]
-	if l.begun {
+	if len(l.beginsNS) > 0 {
+		startNS = l.beginsNS[random.IntN(len(l.beginsNS))] + random.Int64N(2*fitNS+1) - fitNS
+	} else if l.begun {
 		startNS = l.earliestNS + random.Int64N(l.latestNS-l.earliestNS+1)
 	}
 	m := l.models(seed, startNS)

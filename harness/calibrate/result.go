@@ -21,6 +21,10 @@ type Result struct {
 	Seed        uint64 `json:"seed"`
 	// Pass is true if nothing failed and the calibration wasn't interrupted.
 	Pass bool `json:"pass"`
+	// Complete is false if the calibration was interrupted, or failed; Phase is how far it
+	// came then.
+	Complete bool   `json:"complete"`
+	Phase    string `json:"phase,omitempty"`
 	// Checks have a row for each parameter of each direction.
 	Checks []results.LinkCheck `json:"checks"`
 }
@@ -59,7 +63,7 @@ func what(c results.LinkCheck) string {
 		return "the share of reordered frames"
 	case c.Parameter == "burst":
 		return "the mean number of frames lost in a row"
-	case c.Parameter == "delay" && c.Unit == "share":
+	case c.Parameter == "trace":
 		return "the share of frames off the trace"
 	case c.Parameter == "reorder_correlation":
 		return "the share of reordered frames that the next one follows"
@@ -133,8 +137,18 @@ func Table(w io.Writer, r *Result) error {
 		notes.add(c)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s: engine %s, %s links (%s), seed %d\n\n", r.Experiment, r.Engine, r.Links, r.LinksReason, r.Seed)
-	writeRows(&text, rows)
+	fmt.Fprintf(&text, "%s: engine %s, ", r.Experiment, r.Engine)
+	if r.Links != "" {
+		fmt.Fprintf(&text, "%s links (%s), ", r.Links, r.LinksReason)
+	}
+	fmt.Fprintf(&text, "seed %d\n", r.Seed)
+	if !r.Complete {
+		fmt.Fprintf(&text, "INCOMPLETE: the calibration ended while %s\n", r.Phase)
+	}
+	text.WriteString("\n")
+	if len(r.Checks) > 0 {
+		writeRows(&text, rows)
+	}
 	notes.write(&text)
 	fmt.Fprintf(&text, "\n%s\n", r.verdict())
 	_, err := io.WriteString(w, harmless(text.String()))
@@ -182,10 +196,12 @@ func (r *Result) verdict() string {
 		text += fmt.Sprintf(", %d not tested", untested)
 	}
 	switch {
-	case failed > 0:
+	case failed > 0 && r.Complete:
 		return text + fmt.Sprintf(", %d FAIL: the links aren't as declared", failed)
-	case !r.Pass:
-		return text + "; the calibration wasn't finished"
+	case failed > 0:
+		return text + fmt.Sprintf(", %d FAIL: the links aren't as declared; INCOMPLETE: the calibration wasn't finished", failed)
+	case !r.Complete:
+		return text + "; INCOMPLETE: the calibration wasn't finished"
 	case untested > 0:
 		return text + ": what was tested is as declared"
 	}

@@ -16,7 +16,7 @@ func TestTheTableSaysWhichLinkIsOffByHowMuch(t *testing.T) {
 	untested.Reason = "it is too large\x1b[2J to be filled"
 	again := untested
 	again.From, again.To = "b", "a"
-	r := &Result{Experiment: "wan", Engine: "netns", Links: "userspace", LinksReason: "asked for", Seed: 7, Checks: []results.LinkCheck{
+	r := &Result{Experiment: "wan", Engine: "netns", Links: "userspace", LinksReason: "asked for", Seed: 7, Complete: true, Checks: []results.LinkCheck{
 		check("delay", "ms", 20, 20.05, 19.95, 20.5, results.LinkPass), check("loss", "share", 0.01, 0.0531, 0.004, 0.02, results.LinkFail),
 		check("rate", "bit/s", 1e7, 9.9e6, 9.8e6, 1.02e7, results.LinkPass), untested, again,
 	}}
@@ -57,14 +57,28 @@ func squeeze(text string) string {
 func TestTheVerdictSaysWhatWasNotTestedOrNotFinished(t *testing.T) {
 	pass, untested := results.LinkCheck{Finding: results.LinkPass}, results.LinkCheck{Finding: results.LinkNotTested}
 	for want, r := range map[string]Result{
-		"1 of 1 checks pass: the links are as declared":                     {Pass: true, Checks: []results.LinkCheck{pass}},
-		"1 of 2 checks pass, 1 not tested: what was tested is as declared":  {Pass: true, Checks: []results.LinkCheck{pass, untested}},
-		"1 of 1 checks pass; the calibration wasn't finished":               {Checks: []results.LinkCheck{pass}},
-		"0 of 1 checks pass, 1 not tested: what was tested is as declared":  {Pass: true, Checks: []results.LinkCheck{untested}},
-		"1 of 2 checks pass, 1 not tested; the calibration wasn't finished": {Checks: []results.LinkCheck{pass, untested}},
+		"1 of 1 checks pass: the links are as declared":                                 {Pass: true, Complete: true, Checks: []results.LinkCheck{pass}},
+		"1 of 2 checks pass, 1 not tested: what was tested is as declared":              {Pass: true, Complete: true, Checks: []results.LinkCheck{pass, untested}},
+		"1 of 1 checks pass; INCOMPLETE: the calibration wasn't finished":               {Checks: []results.LinkCheck{pass}},
+		"0 of 1 checks pass, 1 not tested: what was tested is as declared":              {Pass: true, Complete: true, Checks: []results.LinkCheck{untested}},
+		"1 of 2 checks pass, 1 not tested; INCOMPLETE: the calibration wasn't finished": {Checks: []results.LinkCheck{pass, untested}},
 	} {
 		if got := r.verdict(); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestAnInterruptedCalibrationSaysHowFarItCame(t *testing.T) {
+	for _, checks := range [][]results.LinkCheck{nil, {{Finding: results.LinkPass}}} {
+		var text strings.Builder
+		if err := Table(&text, &Result{Experiment: "wan", Engine: "netns", Seed: 7, Phase: "building the lab", Checks: checks}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"wan: engine netns, seed 7\nINCOMPLETE: the calibration ended while building the lab\n", "; INCOMPLETE: the calibration wasn't finished\n"} {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("%d rows: %q lacks %q", len(checks), text.String(), want)
+			}
 		}
 	}
 }

@@ -95,20 +95,24 @@ func pearsonIII(probability, skewness float64) float64 {
 // [F(x - late) - d, F(x + early) + d] for all x. With early and late 0 it is the
 // Kolmogorov-Smirnov statistic.
 func distance(sample, reference []float64, early, late float64) float64 {
-	worst := 0.0
+	small, large := distances(sample, reference, early, late)
+	return max(small, large)
+}
+
+// distances are distance's two sides: by how much the sample's values are too small, and by
+// how much they are too large.
+func distances(sample, reference []float64, early, late float64) (small, large float64) {
 	n, all := float64(len(sample)), float64(len(reference))
 	for i, x := range sample {
 		// The sample's distribution rises at x from i/n on, or before if x repeats.
 		if i+1 == len(sample) || sample[i+1] > x {
-			above := float64(i+1)/n - float64(countUpTo(reference, x+early))/all
-			worst = max(worst, above)
+			small = max(small, float64(i+1)/n-float64(countUpTo(reference, x+early))/all)
 		}
 		if i == 0 || sample[i-1] < x {
-			below := float64(countBelow(reference, x-late))/all - float64(i)/n
-			worst = max(worst, below)
+			large = max(large, float64(countBelow(reference, x-late))/all-float64(i)/n)
 		}
 	}
-	return worst
+	return small, large
 }
 
 func countUpTo(sorted []float64, x float64) int {
@@ -129,6 +133,11 @@ var meanDistance = math.Ln2 * math.Sqrt(math.Pi/2)
 // Dvoretzky-Kiefer-Wolfowitz inequality", 1990).
 func criticalDistance(n int, alpha float64) float64 {
 	return math.Sqrt(math.Log(2/alpha) / (2 * float64(n)))
+}
+
+// quantile of sorted values, of which there is at least one.
+func quantile(sorted []float64, q float64) float64 {
+	return sorted[int(min(max(q, 0), 1)*float64(len(sorted)-1))]
 }
 
 // median of sorted values, of which there is at least one.

@@ -3,6 +3,7 @@ package experiment
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"quorumlab/node/application"
@@ -152,4 +153,19 @@ func (s *Spec) PredictedLatency() (time.Duration, bool) {
 		}
 	}
 	return sum / time.Duration(s.Workload.Clients), true
+}
+
+// PredictionNote says in a sentence why measured latencies may be above the predicted one:
+// what links on the way do besides delaying. It is empty if they do nothing else.
+func (s *Spec) PredictionNote() string {
+	var hosts []string
+	for _, placement := range s.Deployment() {
+		hosts = append(hosts, placement.Host)
+	}
+	slices.Sort(hosts)
+	hosts = slices.Compact(hosts)
+	if !s.Network().Uncertain(hosts) {
+		return ""
+	}
+	return "links have random delays or losses: the prediction takes mean delays and no loss; expect more"
 }

@@ -120,6 +120,29 @@ func TestPredictedLatencyIsTheMeanOverClients(t *testing.T) {
 	}
 }
 
+func TestThePredictionCountsFramesThatSkipTheDelay(t *testing.T) {
+	spec := parse(t, "version: 1\nsystem: {protocol: testpaxos}\nworkload: {clients: 3}\ntopology: {link: {delay: 7ms, reorder: 50%, reorder_gap: 6}}\n").Points[0].Spec
+	// One of seven frames arrives at once.
+	if got, ok := spec.PredictedLatency(); !ok || got != 4*12*time.Millisecond+2*time.Millisecond {
+		t.Errorf("predicted %v, %v; want 50ms", got, ok)
+	}
+}
+
+func TestAPredictionIsNotedToLeaveOutWhatIsRandom(t *testing.T) {
+	for topology, want := range map[string]bool{
+		"{link: {delay: 7ms, rate: 1mbit}}":             false,
+		"{link: {jitter: 1ms}}":                         true,
+		"{link: {duplicate: 1%}}":                       true,
+		"{links: [{match: h1-s1, from: s1, loss: 1%}]}": true,
+		"{kind: custom, custom: {hosts: [a, b, c], switches: [s], links: [{between: [a, s]}, {between: [b, s]}, {between: [c, s], loss: 1%}]}, placement: {by: together, at: {replicas: [a], leaders: [a], acceptors: [a], clients: [b]}}}": false,
+	} {
+		note := parse(t, "version: 1\ntopology: "+topology+"\n").Points[0].Spec.PredictionNote()
+		if (note != "") != want {
+			t.Errorf("%s: %q", topology, note)
+		}
+	}
+}
+
 func TestSpareProcessesDoNotChangeThePrediction(t *testing.T) {
 	const file = "version: 1\nsystem: {protocol: testpaxos}\n"
 	without, _ := parse(t, file).Points[0].Spec.PredictedLatency()

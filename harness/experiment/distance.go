@@ -33,7 +33,7 @@ func newDistances(network *topologies.Topology) *distances {
 	mean := func(p topologies.Parameters) time.Duration {
 		m, known := means[p]
 		if !known {
-			m = p.MeanDelay()
+			m = p.MeanPropagation()
 			means[p] = m
 		}
 		return m

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,24 @@ func (n *node) replace(parent string, keys []string, value *node) (changed, obst
 		copied.entries = append(copied.entries, entry{key: key, at: value.at, value: value})
 	}
 	return copied, nil, ""
+}
+
+// inTheWay says that a node is in the way of a path that is meant for something.
+func (l *loader) inTheWay(obstacle *node, parent, path, meant string) error {
+	e := Error{Path: parent, Value: obstacle.describe(), Want: obstacle.way() + ", for " + meant}
+	key, _, _ := strings.Cut(strings.TrimPrefix(path, parent+"."), ".")
+	if obstacle.kind == kindList && wholeNumber.MatchString(key) {
+		want := fmt.Sprintf("one from %s to %s", join(parent, "0"), join(parent, strconv.Itoa(len(obstacle.items)-1)))
+		switch len(obstacle.items) {
+		case 0:
+			want = "items in " + parent
+		case 1:
+			want = join(parent, "0")
+		}
+		e.Path, e.Want = join(parent, key), want+", for "+meant
+		e.Message = fmt.Sprintf("there is no %s: want %s", printable(e.Path), e.Want)
+	}
+	return errorAt(l.file, obstacle.at, e)
 }
 
 // way says what a node that stands in the way of a path would have to be.

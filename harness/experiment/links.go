@@ -60,8 +60,8 @@ func (l layer) over(p topologies.Parameters) topologies.Parameters {
 	k := l.link
 	if k.Delay != nil {
 		p.Delay, p.Trace, p.JitterTable = l.delay.least, l.delay.trace, l.delay.table
-		if p.Trace != nil || p.JitterTable != nil {
-			p.Jitter = 0
+		if p.Jitter != 0 && (p.Trace != nil || p.JitterTable != nil) {
+			p.Jitter = declaredNoJitter // it took the jitter's place
 		}
 	}
 	set(&p.Jitter, k.Jitter)
@@ -84,6 +84,9 @@ func (l layer) over(p topologies.Parameters) topologies.Parameters {
 	set(&p.RateBPS, k.Rate)
 	put(&p.QueueFrames, k.Queue)
 	set(&p.QueueBytes, k.QueueBytes)
+	if k.Jitter != nil && *k.Jitter == 0 {
+		p.Jitter = declaredNoJitter
+	}
 	if k.Loss != nil && *k.Loss == 0 {
 		p.Loss = declaredZero
 	}
@@ -96,6 +99,9 @@ func (l layer) over(p topologies.Parameters) topologies.Parameters {
 // declaredZero is a probability of 0 that the file says, until all layers are there: it
 // equals 0, and its sign tells it from one that nothing says.
 var declaredZero = math.Copysign(0, -1)
+
+// declaredNoJitter is a jitter of 0 likewise. A negative one that the file says is not it.
+const declaredNoJitter = time.Duration(math.MinInt64)
 
 func isDeclaredZero(probability float64) bool { return probability == 0 && math.Signbit(probability) }
 
@@ -116,10 +122,13 @@ func put[T any](target, value *T) {
 // settled are the parameters once all layers have been laid over each other.
 func settled(p topologies.Parameters) topologies.Parameters {
 	switch {
-	case p.JitterTable != nil:
+	case p.Jitter == declaredNoJitter:
+		p.Jitter, p.JitterDistribution, p.JitterShape = 0, "", 0
+	case p.Jitter == 0 && p.JitterDistribution == topologies.JitterNormal:
+		p.JitterDistribution = "" // which is so unless the file says otherwise
+	}
+	if p.JitterTable != nil {
 		p.JitterDistribution = topologies.JitterTable
-	case p.Jitter == 0:
-		p.JitterDistribution = ""
 	}
 	// No loss and no reordering are a value among others of a sweep: what is told of
 	// them besides then means nothing.

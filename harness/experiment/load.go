@@ -302,8 +302,7 @@ func (l *loader) put(root *node, path, flag string, value *node) (*node, error) 
 	}
 	changed, obstacle, obstaclePath := root.with(path, value)
 	if obstacle != nil {
-		return nil, errorAt(l.file, obstacle.at, Error{Path: obstaclePath, Value: obstacle.describe(),
-			Want: obstacle.way() + ", for " + flag})
+		return nil, l.inTheWay(obstacle, obstaclePath, path, flag)
 	}
 	return changed, nil
 }

@@ -57,6 +57,10 @@ func TestTheLastSweptFieldVariesFastest(t *testing.T) {
 	if s := source.Points[1].Params.String(); s != "system.roles.acceptors=3 topology.link.delay=20ms" {
 		t.Errorf("the parameters are shown as %s", s)
 	}
+	maps := Params{{"topology.link", map[string]any{"loss": "1%", "delay": "10ms", "gilbert_elliott": map[string]any{"good_to_bad": 0.5}}}, {"x", []any{uint64(1), "a", true, nil}}}
+	if s := maps.String(); s != "topology.link={delay: 10ms, gilbert_elliott: {good_to_bad: 0.5}, loss: 1%} x=[1, a, true, null]" {
+		t.Errorf("mappings are shown as %s", s)
+	}
 	axes := []Axis{
 		{"system.roles.acceptors", []any{uint64(3), uint64(5), uint64(7)}},
 		{"topology.link.delay", []any{"10ms", "20ms"}},

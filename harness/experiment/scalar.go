@@ -122,6 +122,9 @@ func ParseBitRate(text string) (BitRate, error) {
 	if !ok || n != 0 && plainNumber.MatchString(text) {
 		return 0, &wantError{text, wantBitRate}
 	}
+	if n == 0 && !plainNumber.MatchString(text) {
+		return 0, &wantError{text, "from 1kbit to 1tbit, or unlimited"} // is 0mbit nothing, or no bound?
+	}
 	return BitRate(n), nil
 }
 

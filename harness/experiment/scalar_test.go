@@ -81,6 +81,7 @@ func TestScalarsRefuseTheRest(t *testing.T) {
 		{Nanoseconds(0), "1 fast ns 1m 1h 1nsns 1e300s 1_0ns .ns NaNns infs 1m30s", "a duration, such as 1ns"},
 		{Rate(0), "fast 20/m 20/s/s /s 0x10/s NaN inf 1_000 1e999 20ms", "requests a second"},
 		{BitRate(0), "1000 1 fast 1gb 10mb 1kibit gbit 0.5bit 1.0000000001gbit 99999999999tbit 1e3kbit infinite", "bits a second, such as 1gbit"},
+		{BitRate(0), "0mbit 0.0gbit 0bit -0kbit", "from 1kbit to 1tbit, or unlimited"},
 		{BitRate(0), "10mbps 10Mbps", "10mbit (by mbps tc means bytes"},
 		{BitRate(0), "bps 10bps", "10bit (by bps"},
 		{Probability(0), "none % 1%% 1e-3% 0.1.1 half 5permille NaN", "a probability from 0 to 1"},

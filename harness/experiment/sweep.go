@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -59,9 +61,35 @@ func (p Params) Map() map[string]any {
 func (p Params) String() string {
 	parts := make([]string, len(p))
 	for i, param := range p {
-		parts[i] = fmt.Sprintf("%s=%v", param.Path, param.Value)
+		parts[i] = param.Path + "=" + ValueText(param.Value)
 	}
 	return strings.Join(parts, " ")
+}
+
+// ValueText shows a value of a sweep, as read from YAML or JSON, like YAML on a line, keys
+// in alphabetical order: {delay: 10ms, loss: 1%}. Texts have no quotes.
+func ValueText(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case map[string]any:
+		parts := make([]string, 0, len(v))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, key+": "+ValueText(v[key]))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case []any:
+		parts := make([]string, 0, len(v))
+		for _, item := range v {
+			parts = append(parts, ValueText(item))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic("experiment: a swept value that has no JSON: " + err.Error())
+	}
+	return string(text)
 }
 
 // axis is a swept field whose values know where they stand.
@@ -204,8 +232,7 @@ func (l *loader) combine(axes []axis, index int) (*node, Params, error) {
 		value.at.swept = true
 		changed, obstacle, path := root.with(a.path, &value)
 		if obstacle != nil {
-			return nil, nil, errorAt(l.file, obstacle.at, Error{Path: path, Value: obstacle.describe(),
-				Want: obstacle.way() + ", for the sweep of " + a.path})
+			return nil, nil, l.inTheWay(obstacle, path, a.path, "the sweep of "+a.path)
 		}
 		root = changed
 	}

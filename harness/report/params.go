@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"quorumlab/harness/experiment"
 	"quorumlab/results"
 )
 
@@ -34,17 +34,13 @@ func paramColumns(points []results.Point) []param {
 	params := make([]param, 0, len(sorted))
 	for i, name := range shortNames(sorted) {
 		path := sorted[i]
-		show := Value
-		if !distinct(points, path, Value) {
-			show = fullValue
-		}
 		numeric := !slices.ContainsFunc(points, func(p results.Point) bool {
 			var number float64
 			return json.Unmarshal(p.Params[path], &number) != nil
 		})
 		params = append(params, param{
 			name:    name,
-			value:   func(p results.Point) string { return show(p.Params[path]) },
+			value:   func(p results.Point) string { return Value(p.Params[path]) },
 			numeric: numeric,
 		})
 	}
@@ -81,74 +77,17 @@ func shortNames(paths []string) []string {
 	return names
 }
 
-// distinct tells whether different values of a field look different.
-func distinct(points []results.Point, path string, show func(json.RawMessage) string) bool {
-	seen := map[string]string{}
-	for _, point := range points {
-		full, text := fullValue(point.Params[path]), show(point.Params[path])
-		if before, ok := seen[text]; ok && before != full {
-			return false
-		}
-		seen[text] = full
-	}
-	return true
-}
-
-// Value shows the value of a swept field, an object by its values alone, words
-// before quantities: {"max": "250ms", "strategy": "random"} is "random 250ms".
+// Value shows the value of a swept field as experiment.ValueText does; "-" if there is
+// none.
 func Value(raw json.RawMessage) string {
-	var object map[string]any
-	if json.Unmarshal(raw, &object) != nil || object == nil {
-		return fullValue(raw)
-	}
-	var words, quantities []string
-	for _, key := range slices.Sorted(maps.Keys(object)) {
-		switch value := object[key].(type) {
-		case string:
-			if value == "" || value[0] >= '0' && value[0] <= '9' {
-				quantities = append(quantities, value)
-			} else {
-				words = append(words, value)
-			}
-		case bool:
-			// "true" alone would tell nothing.
-			words = append(words, fmt.Sprintf("%s=%t", key, value))
-		default:
-			quantities = append(quantities, encoded(value))
-		}
-	}
-	return strings.Join(append(words, quantities...), " ")
-}
-
-// fullValue shows an object as "max=250ms,strategy=random", a string without
-// quotes, anything else as JSON.
-func fullValue(raw json.RawMessage) string {
 	if len(raw) == 0 {
 		return unknown
 	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {
-		return text
-	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(raw, &object) == nil && object != nil {
-		var fields []string
-		for _, key := range slices.Sorted(maps.Keys(object)) {
-			fields = append(fields, key+"="+fullValue(object[key]))
-		}
-		return strings.Join(fields, ",")
-	}
-	var compact bytes.Buffer
-	if json.Compact(&compact, raw) != nil {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // as it was written
+	var value any
+	if decoder.Decode(&value) != nil {
 		return string(raw)
 	}
-	return compact.String()
-}
-
-func encoded(value any) string {
-	data, err := json.Marshal(value)
-	if err != nil {
-		panic("report: decoded JSON that can't be encoded: " + err.Error())
-	}
-	return string(data)
+	return experiment.ValueText(value)
 }

@@ -30,6 +30,11 @@ func Describe(p topologies.Parameters) string {
 	case p.MeanLoss() > 0:
 		words = append(words, Share(p.MeanLoss())+" loss")
 	}
+	if p.Trace != nil {
+		if gaps := (topologies.Parameters{Trace: p.Trace}).LossShare(); gaps > 0 {
+			words = append(words, Share(gaps)+" lost in gaps")
+		}
+	}
 	for _, impairment := range []struct {
 		share float64
 		name  string

@@ -25,6 +25,10 @@ func TestALinkIsDescribedInAFewWords(t *testing.T) {
 	table, trace := ms(5), ms(5)
 	table.JitterTable = &topologies.Table{Name: "a/rtts.csv"}
 	trace.Trace = &topologies.Trace{Name: "a/b.csv"}
+	lossy := ms(5)
+	lossy.Loss = 0.01
+	lossy.Trace = &topologies.Trace{Name: "c.csv", Times: []time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second},
+		Excess: []time.Duration{0, 1, -1, 2}, Gap: topologies.GapLose, GapAfter: 2 * time.Second, Period: 4 * time.Second}
 	endless := ms(1)
 	endless.QueueFrames = 10_000_000
 	for _, c := range []struct {
@@ -43,6 +47,7 @@ func TestALinkIsDescribedInAFewWords(t *testing.T) {
 		{steady, "1 ms, 1% loss"}, // never leaves the good state
 		{table, "5 ms + table rtts.csv"},
 		{trace, "trace b.csv from 5 ms"},
+		{lossy, "trace c.csv from 5 ms, 1% loss, 25% lost in gaps"},
 		{endless, "1 ms"},
 	} {
 		if got := Describe(c.p); got != c.want {

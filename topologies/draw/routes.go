@@ -96,8 +96,12 @@ func (r *router) from(sources []string) iter.Seq[Route] {
 		wanted[name] = true
 	}
 	return func(yield func(Route) bool) {
+		table, err := r.Topology.PathTable()
+		if err != nil {
+			panic("draw: a topology that Graph accepted: " + err.Error())
+		}
 		for _, source := range sources {
-			paths, err := r.Topology.PathsFrom(source)
+			paths, err := table.From(source)
 			if err != nil {
 				panic("draw: a host of a topology that Graph accepted: " + err.Error())
 			}

@@ -92,8 +92,8 @@ func (d *direction) bound(p topologies.Parameters) {
 func (s *trial) forward(slot int32, at int64) {
 	n := s.network
 	f := &n.slab[slot]
-	for way := n.ways[f.way]; int(f.hop) < len(way); f.hop++ {
-		index := way[f.hop]
+	for ; n.hops[f.hop] != none; f.hop++ {
+		index := n.hops[f.hop]
 		d := &n.directions[index]
 		if d.delayNS == none {
 			s.order++
@@ -208,7 +208,7 @@ func (s *trial) emerge(f *frame, d *direction, index, slot int32, bytes int, arr
 	if arrival.Reordered {
 		d.reordered++
 	}
-	if f.hop++; int(f.hop) < len(s.network.ways[f.way]) {
+	if f.hop++; s.network.hops[f.hop] != none {
 		s.forward(slot, arrival.AtNS)
 		return
 	}

@@ -39,9 +39,9 @@ type network struct {
 	// directions has two entries a link, A to B first.
 	directions []direction
 	paths      []*path
-	// ways are the directions from one host to another, which frames keep; known
-	// finds them by what they are.
-	ways   [][]int32
+	// hops has one way after the other: the directions from one host to another, and
+	// none at its end. known finds where a way begins.
+	hops   []int32
 	known  map[string]int32
 	tcp    bool
 	header int
@@ -85,8 +85,8 @@ type frame struct {
 	number  uint32
 	size    int32
 	segment int32
-	// way is one of network.ways, hop how far along it the frame is.
-	way, hop int32
+	// hop is where network.hops has the direction that the frame goes by next.
+	hop int32
 	// modelled is where network.segments has the frame that package tcp made, plus
 	// 1; 0 for all others.
 	modelled int32
@@ -199,9 +199,8 @@ func (s *trial) set(p *path, slot int32, at int64) {
 		s.launch(p, slot, false, at)
 		return
 	}
-	f := &n.slab[slot]
-	f.way = p.there
-	if d := n.ways[f.way][0]; n.directions[d].delayNS == none {
+	n.slab[slot].hop = p.there
+	if d := n.hops[p.there]; n.directions[d].delayNS == none {
 		// Nobody else uses the host's link, and a process's messages leave one after
 		// the other: they may enter the link before their time has come.
 		s.pass(d, slot, at)
@@ -216,9 +215,9 @@ func (s *trial) launch(p *path, slot int32, back bool, at int64) {
 	if p.routed != n.routed {
 		n.reroute(p)
 	}
-	n.slab[slot].way = p.there
+	n.slab[slot].hop = p.there
 	if back {
-		n.slab[slot].way = p.back
+		n.slab[slot].hop = p.back
 	}
 	s.forward(slot, at)
 }
@@ -289,7 +288,7 @@ func (s *trial) report() engine.LinkReport {
 		if !p.direct {
 			continue
 		}
-		for _, d := range n.ways[p.there] {
+		for _, d := range n.directionsOf(p.there) {
 			n.directions[d].frames += p.frames
 			n.directions[d].bytes += p.bytes
 		}

@@ -9,8 +9,8 @@ import (
 type path struct {
 	index    int32
 	from, to *process
-	// there is the way of frames to the one, back that of frames to the other, of
-	// network.ways; both were found when network.routed was routed.
+	// there is where network.hops has the way of frames to the one, back that of frames
+	// to the other; both were found when network.routed was routed.
 	there, back int32
 	routed      uint32
 	// delayNS is the propagation there, backNS that of the way back, at the beginning.
@@ -44,7 +44,7 @@ func (n *network) newPath(from, to *process) (*path, error) {
 		return nil, fmt.Errorf("the topology has no way from %s to %s and back, which %s and %s need",
 			hosts[from.host].Name, hosts[to.host].Name, from.node.Name, to.node.Name)
 	}
-	there, back := n.ways[p.there], n.ways[p.back]
+	there, back := n.directionsOf(p.there), n.directionsOf(p.back)
 	p.delayNS, p.backNS = n.routes.delay(there), n.routes.delay(back)
 	for _, d := range there {
 		p.direct = p.direct && n.directions[d].delayNS != none
@@ -62,7 +62,7 @@ func (n *network) reroute(p *path) bool {
 	return ok && okBack
 }
 
-// way numbers the directions from one host to another.
+// way finds or makes the place in n.hops of the directions from one host to another.
 func (n *network) way(directions []int32) int32 {
 	key := make([]byte, 0, 4*len(directions))
 	for _, d := range directions {
@@ -70,16 +70,25 @@ func (n *network) way(directions []int32) int32 {
 	}
 	way, known := n.known[string(key)]
 	if !known {
-		way = int32(len(n.ways))
-		n.ways = append(n.ways, directions)
+		way = int32(len(n.hops))
+		n.hops = append(append(n.hops, directions...), none)
 		n.known[string(key)] = way
 	}
 	return way
 }
 
+// directionsOf are the directions of a way.
+func (n *network) directionsOf(way int32) []int32 {
+	end := way
+	for n.hops[end] != none {
+		end++
+	}
+	return n.hops[way:end]
+}
+
 // steady tells whether all directions of a way are.
 func (n *network) steady(way int32) bool {
-	for _, d := range n.ways[way] {
+	for _, d := range n.directionsOf(way) {
 		if !n.directions[d].steady {
 			return false
 		}

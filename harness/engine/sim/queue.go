@@ -196,12 +196,23 @@ func (q *sequence) first() *event {
 
 // popDue removes the earliest event if its time has come.
 func (q *sequence) popDue(now int64) (e event, due bool) {
-	switch {
-	case q.empty():
+	if q.late != nil {
+		return q.popAny(now)
+	}
+	if q.ordered.count == 0 || q.ordered.at(0).at > now {
 		return event{}, false
-	case q.first().at > now:
+	}
+	e = *q.ordered.at(0)
+	q.ordered.drop()
+	return e, true
+}
+
+// popAny is popDue where events may have come late.
+func (q *sequence) popAny(now int64) (e event, due bool) {
+	if q.empty() || q.first().at > now {
 		return event{}, false
-	case q.inOrder() || q.ordered.count > 0 && q.ordered.at(0).before(q.late.first()):
+	}
+	if q.inOrder() || q.ordered.count > 0 && q.ordered.at(0).before(q.late.first()) {
 		e = *q.ordered.at(0)
 		q.ordered.drop()
 		return e, true
