@@ -211,7 +211,7 @@ func (t *labTrial) manned() (*topologies.Topology, error) {
 // calibrate measures what round trips can't tell: each link by itself.
 func (t *labTrial) calibrate(ctx context.Context, dir string) (err error) {
 	t.evidence.Calibration, err = calibrate.Measure(ctx, calibrate.Lab{
-		Topology: t.network, Echoes: callers(t.echoes), Dir: dir, Seed: t.planned.Seed, StartedNS: t.startedNS, ClockOffset: t.lab.ClockOffset,
+		Topology: t.network, Echoes: callers(t.echoes), Dir: dir, Seed: t.planned.Seed, StartedNS: t.startedNS, ClockOffset: t.lab.ClockOffset, Load: loadOf(t.lab),
 	}, shortForm)
 	if err != nil {
 		return err

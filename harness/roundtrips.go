@@ -171,7 +171,7 @@ func MeasurePeerRTTs(ctx context.Context, peers []string, options RTTOptions) (*
 
 // Errors about what was asked for: ErrPeers about machines, ErrProbes about probes.
 var (
-	ErrPeers  = errors.New("the machines to measure between")
+	ErrPeers  = errors.New("--peers")
 	ErrProbes = errors.New("the probes to send")
 )
 
@@ -202,7 +202,7 @@ func parsePeers(peers []string) (names, addresses []string, err error) {
 		names, addresses = append(names, name), append(addresses, address)
 	}
 	if len(local) > 0 && len(local) < len(peers) {
-		return nil, nil, fmt.Errorf("%w: %q is this machine here, but to the others each themselves; want the address that they reach it by",
+		return nil, nil, fmt.Errorf("%w: %q is another machine on each: want the address by which the others reach it",
 			ErrPeers, local[0])
 	}
 	return names, addresses, nil
@@ -285,6 +285,7 @@ func study(ctx context.Context, manifest results.Manifest, inputs []experiment.I
 	if dir == "" {
 		dir = results.DefaultDir(resultsParent, manifest.Experiment+"-rtt", manifest.StartedAt)
 	}
+	_, missing := os.Lstat(dir)
 	folder, err := results.Create(dir, manifest)
 	if err != nil {
 		return nil, nil, err
@@ -299,6 +300,10 @@ func study(ctx context.Context, manifest results.Manifest, inputs []experiment.I
 	}
 	rows, stopped := collectRTTs(ctx, folder, orders, options, measure)
 	if stopped != nil && rows == 0 {
+		if errors.Is(missing, os.ErrNotExist) { // the folder is ours, and empty
+			stopped = errors.Join(stopped, os.RemoveAll(dir))
+			return nil, nil, stopped
+		}
 		return folder, nil, stopped
 	}
 	study, err := SummariseRTTs(folder)
@@ -361,8 +366,8 @@ func (c *collection) collect(ctx context.Context) {
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if cause := context.Cause(ctx); cause != nil && len(c.failures) > 0 && errors.Is(err, cause) {
-				return // another's failure, which is told already
+			if ctx.Err() != nil && len(c.failures) > 0 {
+				return // a consequence of another's failure, which is told already
 			}
 			err = fmt.Errorf("from %s: %w", c.machines[i], err)
 			c.failures = append(c.failures, err)

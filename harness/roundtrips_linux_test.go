@@ -102,7 +102,7 @@ func TestRealMachinesMeasureBetweenThem(t *testing.T) {
 		listener.Close()
 		ready := make(chan struct{})
 		serving.Go(func() {
-			if err := node.ServeEcho(ctx, address, func() { close(ready) }); err != nil {
+			if err := node.ServeEcho(ctx, address, func(string) { close(ready) }); err != nil {
 				t.Error(err)
 			}
 		})

@@ -87,7 +87,7 @@ func TestProbesThatMakeNoSenseAreRefusedBeforeAnythingIsBuilt(t *testing.T) {
 		"take longer than 366 days":      func(o *control.Measure) { o.Count, o.IntervalNS = 10_000_000, math.MaxInt64/10_000_000*2 },
 		"the timeout is 1h0m0s":          func(o *control.Measure) { o.TimeoutNS = int64(time.Hour) },
 		`the protocol is "quic"`:         func(o *control.Measure) { o.Protocol = "quic" },
-		"the count is 10000001, want 1 ": func(o *control.Measure) { o.Count = ping.MaxCount + 1 },
+		"the count is 10000001: want 1 ": func(o *control.Measure) { o.Count = ping.MaxCount + 1 },
 	} {
 		options := good
 		options.Dir = filepath.Join(t.TempDir(), "rtt")
@@ -104,14 +104,14 @@ func TestProbesThatMakeNoSenseAreRefusedBeforeAnythingIsBuilt(t *testing.T) {
 
 func TestPeersAreMachinesThatAllOthersReach(t *testing.T) {
 	for want, peers := range map[string][]string{
-		"no host:port":                        {"a", "b=192.0.2.1:1"},
-		`":7001" is no host:port`:             {":7001", "b=192.0.2.1:1"},
-		"want 1 to 65535":                     {"192.0.2.1:http", "b=192.0.2.1:1"},
-		"no IPv4 address":                     {"[2001:db8::1]:7001", "192.0.2.1:7001"},
-		"no machine's address":                {"0.0.0.0:7001", "192.0.2.1:7001"},
-		`"me=127.0.0.1:7001" is this machine`: {"there=192.0.2.1:7001", "me=127.0.0.1:7001"},
-		`"localhost:7001" is this machine`:    {"localhost:7001", "there=192.0.2.1:7001"},
-		`"b" stands twice`:                    {"b=192.0.2.1:1", "b=192.0.2.1:2"},
+		"no host:port":            {"a", "b=192.0.2.1:1"},
+		`":7001" is no host:port`: {":7001", "b=192.0.2.1:1"},
+		"want 1 to 65535":         {"192.0.2.1:http", "b=192.0.2.1:1"},
+		"no IPv4 address":         {"[2001:db8::1]:7001", "192.0.2.1:7001"},
+		"no machine's address":    {"0.0.0.0:7001", "192.0.2.1:7001"},
+		`"me=127.0.0.1:7001" is another machine on each`: {"there=192.0.2.1:7001", "me=127.0.0.1:7001"},
+		`"localhost:7001" is another machine on each`:    {"localhost:7001", "there=192.0.2.1:7001"},
+		`"b" stands twice`: {"b=192.0.2.1:1", "b=192.0.2.1:2"},
 	} {
 		if _, _, err := parsePeers(peers); !errors.Is(err, ErrPeers) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", peers, err, want)

@@ -19,6 +19,8 @@ type WalkInOptions struct {
 	Links string
 	// Name is what the lab is called; empty means the experiment's name.
 	Name string
+	// Point is which of the experiment's points has the lab, from 0.
+	Point int
 	// NodeBinary is the path of bench-node; empty means the one beside the
 	// running program.
 	NodeBinary string
@@ -43,18 +45,25 @@ var ErrNoHosts = errors.New("a simulated network has no hosts to walk into")
 // aliveInterval is how often a lab that nobody measures is asked whether it is well.
 const aliveInterval = 2 * time.Second
 
-// OpenLab builds the lab of an experiment's first point, without any load, and lets
+// OpenLab builds the lab of a point of an experiment, without any load, and lets
 // others in until it is closed. It vanishes with the calling process.
 func OpenLab(ctx context.Context, source *experiment.Source, options WalkInOptions) (*WalkIn, error) {
+	name := options.Name
+	if name == "" {
+		name = source.Spec.Name
+	}
 	builder, err := chooseBuilder(ctx, source.Spec.Engine)
 	if err != nil {
+		return nil, err
+	}
+	if err := access.CheckName(name); err != nil {
 		return nil, err
 	}
 	node, err := findNode(options.NodeBinary)
 	if err != nil {
 		return nil, err
 	}
-	spec := source.Points[0].Spec
+	spec := source.Points[options.Point].Spec
 	topology := spec.Network()
 	building, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("building the lab took too long"))
 	defer cancel()
@@ -68,10 +77,6 @@ func OpenLab(ctx context.Context, source *experiment.Source, options WalkInOptio
 	hosts := map[string]string{}
 	for _, placement := range spec.Deployment() {
 		hosts[placement.Name] = placement.Host
-	}
-	name := options.Name
-	if name == "" {
-		name = source.Spec.Name
 	}
 	w := &WalkIn{Description: describeLab(name, lab, topology, hosts), lab: lab}
 	_, w.LinksReason = lab.Links()

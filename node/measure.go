@@ -44,8 +44,9 @@ func (e *echoProcess) measure(ctx context.Context, order control.Measure) (measu
 }
 
 // ServeEcho answers probes by UDP and TCP at an address, and measures for whoever asks,
-// until the context ends. Ready is called once it does.
-func ServeEcho(ctx context.Context, address string, ready func()) error {
+// until the context ends. Ready is called once it does, with the address
+// and the port that it got.
+func ServeEcho(ctx context.Context, address string, ready func(address string)) error {
 	listener, err := net.Listen("tcp4", address)
 	if err != nil {
 		return fmt.Errorf("listening for probes: %w", err)
@@ -55,7 +56,9 @@ func ServeEcho(ctx context.Context, address string, ready func()) error {
 	failed := make(chan error, 2)
 	go func() { failed <- ping.Serve(ctx, listener) }()
 	// The same port by both, even if the system chose it.
-	go func() { failed <- echo.Serve(ctx, listener.Addr().String(), ready) }()
+	go func() {
+		failed <- echo.Serve(ctx, listener.Addr().String(), func() { ready(listener.Addr().String()) })
+	}()
 	err = <-failed
 	cancel()
 	return errors.Join(err, <-failed)

@@ -410,7 +410,7 @@ func RunEcho(options EchoOptions, streams Streams) error {
 	channel := control.NewChannel(streams.Input, streams.Output)
 	failed := make(chan error, 2)
 	go func() {
-		failed <- ServeEcho(ctx, options.Listen, func() {
+		failed <- ServeEcho(ctx, options.Listen, func(string) {
 			hello(channel, e.name, []string{RoleEcho})
 			go func() {
 				failed <- channel.Serve(func(c control.Command) control.Line { return e.handle(ctx, c) })

@@ -285,7 +285,7 @@ type LinkCheck struct {
 	Link string `json:"link"`
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Parameter is delay, jitter, loss, burst, duplicate, corrupt, reorder,
+	// Parameter is delay, trace, jitter, loss, burst, duplicate, corrupt, reorder,
 	// reorder_correlation, rate or queue.
 	Parameter string `json:"parameter"`
 	// Unit is that of the numbers: ms, share, bit/s, frames, bytes, or empty for a

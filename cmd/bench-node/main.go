@@ -138,7 +138,7 @@ its folder. It ends when its standard input does.`,
 func serveEcho(ctx context.Context, address string, stdout io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return node.ServeEcho(ctx, address, func() {
+	return node.ServeEcho(ctx, address, func(address string) {
 		fmt.Fprintf(stdout, "answering probes at %s by UDP and TCP; Ctrl-C ends it\n", address)
 	})
 }

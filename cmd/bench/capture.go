@@ -23,13 +23,15 @@ func newCapture(stderr io.Writer) *cobra.Command {
 		Long: `capture writes what passes a link to a file or to standard output, in the format
 pcapng, until Ctrl-C, for a time, or until the reader of the pipe has seen enough.
 Each frame stands there twice, at its way in and at its way out, each end of
-the link being an interface: the difference is what the link did.
+the link being an interface: the difference is what the link did. tshark would take
+the second sight of a TCP segment for a retransmission; show it one end only, by
+-Y 'frame.interface_id == 0' (1 for the other end).
 
 A capture costs time: while a trial is measured it voids the trial. To capture
 measured trials, name the links under "capture" in the experiment.`,
 		Example: `  bench capture h1-s1 -o link.pcapng
   bench capture h1-s1 --for 10s > link.pcapng
-  bench capture h1-s1 | tshark -r -`,
+  bench capture h1-s1 | tshark -r - -Y 'frame.interface_id == 0'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			if limit < 0 {
@@ -67,10 +69,17 @@ measured trials, name the links under "capture" in the experiment.`,
 	return cmd
 }
 
-// captureFile is where a capture goes.
+// captureFile is where a capture goes: a new file, a pipe or a device.
 func captureFile(output string) (*os.File, error) {
 	if output != "" {
-		return os.Create(output)
+		file, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, os.ErrExist) {
+			return file, err
+		}
+		if info, err := os.Stat(output); err == nil && info.Mode().IsRegular() {
+			return nil, usageError{fmt.Errorf("-o: %s exists already: want another file, or a pipe", output)}
+		}
+		return os.OpenFile(output, os.O_RDWR, 0) // a pipe or a device
 	}
 	if term.IsTerminal(int(os.Stdout.Fd())) {
 		return nil, usageError{errors.New("a capture is no text: give -o FILE, or redirect the output")}

@@ -28,7 +28,8 @@ func newExec() *cobra.Command {
 		Short: "Run a command on a host of a running lab",
 		Long: `exec runs any command of this machine inside a host of a lab that "bench lab up"
 or "bench run" holds: its network is the host's, its files, user and environment are
-yours. HOST is a host's name or that of a process of the experiment, such as
+yours. In a rootless lab id says uid=0(root): that is you, seen from within the lab's
+user namespace, with no rights that you lack outside. HOST is a host's name or that of a process of the experiment, such as
 replica1. Hosts find each other by name. From a terminal, interactive programs
 work too.
 

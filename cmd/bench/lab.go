@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -36,10 +38,11 @@ func newLab(stdout io.Writer) *cobra.Command {
 func newLabUp(stdout io.Writer) *cobra.Command {
 	var spec specFlags
 	var links, name, node string
+	var point int
 	cmd := &cobra.Command{
 		Use:   "up SPEC",
 		Short: "Build an experiment's lab without load, and keep it until Ctrl-C",
-		Long: `up builds the network of an experiment's first point, hosts and links, starts
+		Long: `up builds the network of an experiment's point, hosts and links, starts
 nothing in it and stays. From another terminal, "bench exec" runs programs on its
 hosts and "bench capture" records what passes its links. Ctrl-C (or SIGTERM, or
 whatever else ends this command) removes all of it.`,
@@ -54,10 +57,13 @@ whatever else ends this command) removes all of it.`,
 			if err != nil {
 				return err
 			}
+			if point < 1 || point > len(source.Points) {
+				return usageError{fmt.Errorf("--point is %d: want 1 to %d", point, len(source.Points))}
+			}
 			lab, err := harness.OpenLab(cmd.Context(), source, harness.WalkInOptions{
-				Links: links, Name: name, NodeBinary: node, Log: os.Stderr,
+				Links: links, Name: name, Point: point - 1, NodeBinary: node, Log: os.Stderr,
 			})
-			if errors.Is(err, harness.ErrNoHosts) || errors.Is(err, link.ErrKernelCannot) {
+			if errors.Is(err, harness.ErrNoHosts) || errors.Is(err, access.ErrName) || errors.Is(err, link.ErrKernelCannot) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -74,7 +80,8 @@ whatever else ends this command) removes all of it.`,
 			return errors.Join(lab.Close(), err)
 		},
 	}
-	spec.add(cmd)
+	spec.addTopology(cmd)
+	cmd.Flags().IntVar(&point, "point", 1, "which point of a sweep, counted from 1")
 	cmd.Flags().StringVar(&links, "links", engine.LinksAuto, "who shapes the links: auto, kernel or userspace")
 	cmd.Flags().StringVar(&name, "name", "", "what to call the lab (default the experiment's name)")
 	cmd.Flags().StringVar(&node, "node", "", "the bench-node binary (default the one beside bench)")
@@ -158,11 +165,23 @@ func newLabList(stdout io.Writer) *cobra.Command {
 
 // listed is a row of the list but for its beginning.
 func listed(lab access.Lab) string {
+	of := ""
+	if own := os.Geteuid(); lab.UID != own {
+		of = fmt.Sprintf("user %d", lab.UID)
+		if known, err := user.LookupId(strconv.Itoa(lab.UID)); err == nil {
+			of = known.Username
+		}
+		of = ", of " + of
+		if own != 0 { // it wouldn't answer
+			return "-\t-\t-" + of
+		}
+	}
 	d, err := lab.Describe()
 	if err != nil {
 		return fmt.Sprintf("-\t-\t-\t%v", err)
 	}
 	row := fmt.Sprintf("%d\t%d, %s\t%v", len(d.Hosts), len(d.Links), d.Executor, time.Since(d.Since).Round(time.Second))
+	row += of
 	if d.Measured {
 		row += ", measured: to use it voids the trial"
 	}

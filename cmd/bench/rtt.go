@@ -128,11 +128,18 @@ func (f *rttFlags) measure(cmd *cobra.Command, arguments []string) (*results.Fol
 	if err != nil {
 		return nil, nil, err
 	}
+	if f.point < 1 || f.point > len(source.Points) {
+		return nil, nil, usageError{fmt.Errorf("--point is %d: want 1 to %d", f.point, len(source.Points))}
+	}
 	return harness.MeasureLabRTTs(cmd.Context(), source, f.options)
 }
 
 // finish shows what there is of a study.
 func (f *rttFlags) finish(folder *results.Folder, study *roundtrip.Study, stopped error, stdout io.Writer) error {
+	var field *ping.FieldError
+	if errors.As(stopped, &field) && errors.Is(stopped, harness.ErrProbes) {
+		return usageError{fmt.Errorf("--%s %s", field.Field, field.Text)}
+	}
 	for _, misuse := range []error{harness.ErrPeers, harness.ErrProbes, harness.ErrNoHosts, results.ErrExists} {
 		if errors.Is(stopped, misuse) {
 			return usageError{stopped}

@@ -38,17 +38,17 @@ func TestRTTRefusesNonsenseInOneLine(t *testing.T) {
 		{[]string{spec, spec}, "accepts at most 1 arg"},
 		{[]string{"none.yaml"}, "none.yaml"},
 		{append(peers, "--size", "huge"), "--size"},
-		{append(peers, "--size", "5000B"), "the size is 5000 bytes, want 16 to 1400"},
+		{append(peers, "--size", "5000B"), "--size is 5000 bytes: want 16 to 1400"},
 		{append(peers, "--protocol", "quic"), `--protocol is "quic": want udp, tcp, icmp`},
-		{append(peers, "--count", "0"), "the count is 0, want 1 to 10000000"},
-		{append(peers, "--interval", "1us"), "the interval is 1µs, want 100µs"},
+		{append(peers, "--count", "0"), "--count is 0: want 1 to 10000000"},
+		{append(peers, "--interval", "1us"), "--interval is 1µs: want 100µs"},
 		{append(peers, "--interval", "59m", "--count", "1000000"), "take longer than 366 days"},
-		{append(peers, "--timeout", "0s"), "the timeout is 0s, want above 0"},
+		{append(peers, "--timeout", "0s"), "--timeout is 0s: want above 0"},
 		{append(peers, "--set", "seed=1"), "--set is about labs"},
 		{append(peers, "--links", "kernel"), "--links is about labs"},
 		{[]string{"--peers", "127.0.0.1:1"}, "want two or more"},
 		{[]string{"--peers", "a,b"}, `"a" is no host:port, nor a name=host:port`},
-		{[]string{"--peers", "here=127.0.0.1:1,there=192.0.2.1:1"}, "want the address that they reach it by"},
+		{[]string{"--peers", "here=127.0.0.1:1,there=192.0.2.1:1"}, "another machine on each: want the address by which the others reach it"},
 		{[]string{spec, "--engine", "sim"}, "want --engine netns"},
 		{append(peers, "--out", filepath.Dir(spec)), "already holds something"},
 	} {
@@ -62,9 +62,9 @@ func TestRTTRefusesNonsenseBeforeItBuildsALab(t *testing.T) {
 	spec := shipped(t, "quickstart.yaml")
 	node := filepath.Join(binaries, "bench-node")
 	for want, arguments := range map[string][]string{
-		"the count is -1":        {"--count", "-1"},
-		"want 700µs for 7 peers": {"--interval", "200us"},
-		"want 1 to 1":            {"--point", "2"},
+		"--count is -1":             {"--count", "-1"},
+		"want 700µs for 7 peers":    {"--interval", "200us"},
+		"--point is 2: want 1 to 1": {"--point", "2"},
 	} {
 		dir := filepath.Join(t.TempDir(), "out")
 		expectUsageError(t, rtt(append([]string{spec, "--node", node, "--out", dir}, arguments...)...), want)

@@ -18,7 +18,7 @@ import (
 
 // Description is what a lab says of itself.
 type Description struct {
-	// Name tells the labs of a user apart; two may have the same.
+	// Name tells the labs of a user apart; those of trials may have the same.
 	Name  string    `json:"name"`
 	Since time.Time `json:"since"`
 	// Measured is true for the lab of a trial: whoever uses it voids the trial.
@@ -109,6 +109,8 @@ var (
 	ErrSeveral = errors.New("several labs run")
 	// ErrNotRunnable is met by who has a program run that the kernel refuses to start.
 	ErrNotRunnable = errors.New("the program can't be run")
+	// ErrName is met by who gives a lab a name that can't be, or that another has.
+	ErrName = errors.New("the lab's name")
 	// ErrEnded is met by who is in a lab when it ends.
 	ErrEnded = errors.New("the lab has ended")
 )

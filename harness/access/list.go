@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Lab is a lab that can be reached.
@@ -118,6 +119,29 @@ func choose(labs []Lab, which string, uid int) (Lab, error) {
 		return Lab{}, fmt.Errorf("%w of yours; there are %s: say which by --lab NAME or PID", ErrNoLab, names(labs))
 	}
 	return Lab{}, fmt.Errorf("%w; start one by: bench lab up SPEC", ErrNoLab)
+}
+
+// CheckName refuses what can't be a lab's name, or what a running lab of the calling
+// user is called already: ErrName.
+func CheckName(name string) error {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '/' || r == '\\' }
+	if name == "" || len([]rune(name)) > 100 || strings.TrimSpace(name) != name || name[0] == '.' || strings.ContainsFunc(name, odd) {
+		return fmt.Errorf("%w is %q: want 1 to 100 printable characters without slashes or spaces at the ends, not starting with a dot", ErrName, name)
+	}
+	labs, err := List()
+	if err != nil {
+		return err
+	}
+	return nameIsFree(labs, name, os.Geteuid())
+}
+
+func nameIsFree(labs []Lab, name string, uid int) error {
+	for _, lab := range labs {
+		if lab.UID == uid && lab.Name == plainName(name) {
+			return fmt.Errorf("%w: %s is that of a lab of yours that runs already (pid %d); want another by --name", ErrName, lab.Name, lab.PID)
+		}
+	}
+	return nil
 }
 
 func names(labs []Lab) string {

@@ -90,3 +90,18 @@ func TestHostsAreFoundByTheirNamesAndByTheirProcesses(t *testing.T) {
 		t.Error("links:", d.link("h1-s1"), d.link("h1"))
 	}
 }
+
+func TestALabsNameIsRefusedIfItCannotBeOrIsTaken(t *testing.T) {
+	for _, name := range []string{"", "a/b", " a", "a ", "a\nb", ".a"} {
+		if err := CheckName(name); !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	labs := []Lab{{Name: "a-b", UID: 5, PID: 10}}
+	if err := nameIsFree(labs, "a b", 5); !errors.Is(err, ErrName) || !strings.Contains(err.Error(), "pid 10") {
+		t.Errorf("one that is taken: %v", err)
+	}
+	if nameIsFree(labs, "a b", 6) != nil || nameIsFree(labs, "c", 5) != nil {
+		t.Error("a free name is refused")
+	}
+}

@@ -196,7 +196,14 @@ func TestEachParameterThatIsMisSetUnderneathFailsByTheNameOfItsLink(t *testing.T
 		declared.Links[i].AToB, declared.Links[i].BToA = c.declared, plain
 		actual.Links[i].AToB, actual.Links[i].BToA = changed, plain
 	}
-	checks := calibrated(t, declared, actual, harness.CalibrateOptions{Budget: 10 * time.Second, Tries: 2})
+	var checks []results.LinkCheck
+	for range 3 { // a busy machine can't fill a queue, and says so
+		checks = calibrated(t, declared, actual, harness.CalibrateOptions{Budget: 10 * time.Second, Tries: 2})
+		untested := func(c results.LinkCheck) bool { return c.Finding == results.LinkNotTested }
+		if !slices.ContainsFunc(checks, untested) {
+			break
+		}
+	}
 	for i, c := range misSet {
 		t.Run(c.name, func(t *testing.T) {
 			found := false

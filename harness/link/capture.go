@@ -26,7 +26,8 @@ const (
 const captureComment = "A link as quorumlab's emulator carried it: frames as they enter at one end and as they leave at the other. " +
 	"Stamps are the link model's times, not those of system calls: on entry when the frame was put onto the link, " +
 	"on exit when it arrives by the model. Lost frames appear where they entered only, with the cause as a comment. " +
-	"Frames still on the link when the capture ended have no exit."
+	"Frames still on the link when the capture ended have no exit. " +
+	"Each frame stands here twice: for one end only, as without retransmissions that are none, filter by frame.interface_id == 0 (or 1)."
 
 // remark says in a capture what befell a frame.
 type remark uint8

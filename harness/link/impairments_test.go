@@ -42,7 +42,7 @@ func numbers(c *net.UDPConn) <-chan []int {
 		var got []int
 		buffer := make([]byte, 2048)
 		for {
-			_ = c.SetReadDeadline(time.Now().Add(3*time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(3 * time.Second))
 			n, err := c.Read(buffer)
 			if err != nil {
 				listed <- got

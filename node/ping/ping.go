@@ -52,23 +52,32 @@ const handingInterval = 50 * time.Millisecond
 func Check(order control.Measure) error {
 	switch {
 	case order.Protocol != UDP && order.Protocol != TCP && order.Protocol != ICMP:
-		return fmt.Errorf("the protocol is %q, want udp, tcp or icmp", order.Protocol)
+		return field("protocol", "is %q: want udp, tcp or icmp", order.Protocol)
 	case len(order.Peers) == 0 || len(order.Peers) > MaxPeers:
-		return fmt.Errorf("there are %d peers, want 1 to %d", len(order.Peers), MaxPeers)
+		return field("peers", "are %d: want 1 to %d", len(order.Peers), MaxPeers)
 	case order.Count < 1 || order.Count > MaxCount:
-		return fmt.Errorf("the count is %d, want 1 to %d probes a peer", order.Count, MaxCount)
+		return field("count", "is %d: want 1 to %d probes a peer", order.Count, MaxCount)
 	case time.Duration(order.IntervalNS) < MinInterval*time.Duration(len(order.Peers)) || time.Duration(order.IntervalNS) > time.Hour:
-		return fmt.Errorf("the interval is %v, want %v for %d peers, to 1h", time.Duration(order.IntervalNS),
+		return field("interval", "is %v: want %v for %d peers, to 1h", time.Duration(order.IntervalNS),
 			MinInterval*time.Duration(len(order.Peers)), len(order.Peers))
 	case order.IntervalNS > int64(MaxDuration)/int64(order.Count):
-		return fmt.Errorf("%d probes a peer, one each %v, take longer than %d days: want fewer, or more often",
+		return field("count", "with this interval is too long: %d probes a peer, one each %v, take longer than %d days: want fewer, or more often",
 			order.Count, time.Duration(order.IntervalNS), MaxDuration/(24*time.Hour))
 	case order.TimeoutNS <= 0 || time.Duration(order.TimeoutNS) > time.Minute:
-		return fmt.Errorf("the timeout is %v, want above 0 and at most 1m", time.Duration(order.TimeoutNS))
+		return field("timeout", "is %v: want above 0 and at most 1m", time.Duration(order.TimeoutNS))
 	case order.Bytes < HeaderBytes || order.Bytes > MaxBytes:
-		return fmt.Errorf("the size is %d bytes, want %d to %d", order.Bytes, HeaderBytes, MaxBytes)
+		return field("size", "is %d bytes: want %d to %d", order.Bytes, HeaderBytes, MaxBytes)
 	}
 	return nil
+}
+
+// FieldError tells what is wrong with a field of an order.
+type FieldError struct{ Field, Text string }
+
+func (e *FieldError) Error() string { return "the " + e.Field + " " + e.Text }
+
+func field(name, format string, values ...any) error {
+	return &FieldError{name, fmt.Sprintf(format, values...)}
 }
 
 // Row is one probe.

@@ -223,6 +223,7 @@ func (s *trial) emerge(f *frame, d *direction, index, slot int32, bytes int, arr
 	}
 }
 
+// overtake notes a frame that will be at its host before the last of arriving.
 func (d *direction) overtake(e event) {
 	if d.overtaking == nil {
 		d.overtaking = &queue{}
@@ -242,15 +243,14 @@ func (d *direction) arrival() int64 {
 	return next
 }
 
-// nextArrived takes the frame that is at its host next, which must exist.
+// nextArrived takes the frame that is at its host next, which must exist. It is never one
+// of overtaking alone: what that overtook is in arriving.
 func (d *direction) nextArrived() (slot int32) {
-	if d.overtaking != nil && !d.overtaking.empty() {
-		first := d.overtaking.first()
-		if d.arriving.count == 0 || first.before(&event{at: d.arriving.at(0).at, order: d.arriving.at(0).order}) {
-			return d.overtaking.pop().index
-		}
+	first := d.arriving.at(0)
+	if d.overtaking != nil && !d.overtaking.empty() && d.overtaking.first().before(&event{at: first.at, order: first.order}) {
+		return d.overtaking.pop().index
 	}
-	slot = d.arriving.at(0).frame
+	slot = first.frame
 	d.arriving.drop()
 	return slot
 }
