@@ -60,7 +60,11 @@ measured trials, name the links under "capture" in the experiment.`,
 			if file == os.Stdout {
 				return err
 			}
-			return errors.Join(err, file.Close())
+			err = errors.Join(err, file.Close())
+			if info, statErr := os.Stat(output); statErr == nil && info.Mode().IsRegular() && info.Size() == 0 {
+				_ = os.Remove(output) // it began with nothing, and would be in the next one's way
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&which, "lab", "", "which lab, by its name or the pid of its process (default the only one)")
