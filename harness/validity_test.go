@@ -120,8 +120,8 @@ func TestAHypervisorThatTakesTheProcessorsAwayVoidsTheTrial(t *testing.T) {
 	if reasons := judgeMachine(results.Load{StealShare: stealShare, BusyShare: 1}); reasons != nil {
 		t.Errorf("%+v", reasons)
 	}
-	reasons := judgeMachine(results.Load{StealShare: 0.123})
-	if len(reasons) != 1 || reasons[0].Code != voidSteal || !strings.Contains(reasons[0].Text, "12.3%") {
+	reasons := judgeMachine(results.Load{StealShare: 0.323})
+	if len(reasons) != 1 || reasons[0].Code != voidSteal || !strings.Contains(reasons[0].Text, "32.3%") {
 		t.Errorf("%+v", reasons)
 	}
 }
