@@ -23,11 +23,7 @@ func manifestOf(source *experiment.Source, options Options, plan []experiment.Tr
 		Experiment: source.Spec.Name, SpecFile: source.File, Spec: string(source.Data),
 		Overrides: source.Overrides, Seed: source.Spec.Seed, Repeat: source.Spec.Repeat,
 		StartedAt: time.Now(),
-		Tool: results.Tool{
-			Version: Version, Go: runtime.Version(), BenchSHA256: hashFile(ownBinary()),
-			NodeSHA256: hashFile(node), CommandLine: options.CommandLine,
-		},
-		Machine: describeMachine(),
+		Tool:      describeTool(node, options.CommandLine), Machine: describeMachine(),
 	}
 	for _, input := range source.Inputs {
 		manifest.AddInput(input.Path, input.Data)
@@ -42,6 +38,14 @@ func manifestOf(source *experiment.Source, options Options, plan []experiment.Tr
 		})
 	}
 	return manifest, nil
+}
+
+// describeTool records which binaries run, and how they were called.
+func describeTool(node string, commandLine []string) results.Tool {
+	return results.Tool{
+		Version: Version, Go: runtime.Version(), BenchSHA256: hashFile(ownBinary()),
+		NodeSHA256: hashFile(node), CommandLine: commandLine,
+	}
 }
 
 // hashFile is the SHA-256 of a file in hexadecimal; empty if it can't be read.

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -237,9 +236,7 @@ func rttManifest(name string, options RTTOptions, plan *results.RTTPlan, node st
 	return results.Manifest{
 		Kind: results.KindRTT, RTT: plan, Experiment: name, Repeat: 1, StartedAt: time.Now(),
 		Plan: []results.PlannedTrial{{Trial: 1, Params: []byte("{}")}},
-		Tool: results.Tool{Version: Version, Go: runtime.Version(), BenchSHA256: hashFile(ownBinary()),
-			NodeSHA256: hashFile(node), CommandLine: options.CommandLine},
-		Machine: describeMachine(),
+		Tool: describeTool(node, options.CommandLine), Machine: describeMachine(),
 	}
 }
 

@@ -48,8 +48,8 @@ Exit status: 0 all links are as declared; 1 the tool failed; 2 bad usage or spec
   bench calibrate my.yaml --json --quiet | jq '.checks[] | select(.finding == "fail")'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
-			if options.Links != engine.LinksAuto && options.Links != engine.LinksKernel && options.Links != engine.LinksUserspace {
-				return usageError{fmt.Errorf("--links is %q: want auto, kernel or userspace", options.Links)}
+			if err := checkLinks(options.Links); err != nil {
+				return err
 			}
 			if options.Budget < time.Second || options.Budget > 24*time.Hour {
 				return usageError{fmt.Errorf("--time is %v: want from 1s to 24h", options.Budget)}

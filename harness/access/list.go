@@ -5,7 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"unicode"
+
+	"quorumlab/harness/experiment"
 )
 
 // Lab is a lab that can be reached.
@@ -124,8 +125,7 @@ func choose(labs []Lab, which string, uid int) (Lab, error) {
 // CheckName refuses what can't be a lab's name, or what a running lab of the calling
 // user is called already: ErrName.
 func CheckName(name string) error {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '/' || r == '\\' }
-	if name == "" || len([]rune(name)) > 100 || strings.TrimSpace(name) != name || name[0] == '.' || strings.ContainsFunc(name, odd) {
+	if experiment.BadName(name) {
 		return fmt.Errorf("%w is %q: want 1 to 100 printable characters without slashes or spaces at the ends, not starting with a dot", ErrName, name)
 	}
 	labs, err := List()

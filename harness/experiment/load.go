@@ -345,7 +345,7 @@ func defaultName(file string) string {
 		}
 		return r
 	}, name))
-	if badName(name) {
+	if BadName(name) {
 		return "experiment"
 	}
 	return name

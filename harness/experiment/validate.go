@@ -112,7 +112,7 @@ func (c checker) run() error {
 	switch {
 	case s.Version != 1:
 		return c.bad(s.Version, "1", "version")
-	case badName(s.Name):
+	case BadName(s.Name):
 		return c.bad(s.Name, "1 to 100 printable characters without slashes, not starting with a dot", "name")
 	case s.Repeat < 1 || s.Repeat > maxTrials:
 		return c.bad(s.Repeat, fmt.Sprintf("from 1 to %d repetitions", maxTrials), "repeat")
@@ -120,7 +120,8 @@ func (c checker) run() error {
 	return nil
 }
 
-func badName(name string) bool {
+// BadName tells what can't be the name of an experiment, or of a lab.
+func BadName(name string) bool {
 	odd := func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(forbiddenInNames, r) }
 	return name == "" || len([]rune(name)) > 100 || strings.TrimSpace(name) != name ||
 		strings.HasPrefix(name, ".") || strings.ContainsFunc(name, odd)
