@@ -63,6 +63,9 @@ begun. Exit status: 0, 1 if a machine failed, 2 for bad usage, 130 after Ctrl-C.
 			if err := f.check(cmd); err != nil {
 				return usageError{err}
 			}
+			if err := checkLinks(f.options.Links); err != nil {
+				return err
+			}
 			f.options.CommandLine = os.Args
 			if !f.quiet {
 				f.options.Progress = rttProgress(stderr)

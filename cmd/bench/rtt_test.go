@@ -39,6 +39,7 @@ func TestRTTRefusesNonsenseInOneLine(t *testing.T) {
 		{[]string{"none.yaml"}, "none.yaml"},
 		{append(peers, "--size", "huge"), "--size"},
 		{append(peers, "--size", "5000B"), "--size is 5000 bytes: want 16 to 1400"},
+		{[]string{shipped(t, "quickstart.yaml"), "--links", "wires"}, `--links is "wires": want auto, kernel or userspace`},
 		{append(peers, "--protocol", "quic"), `--protocol is "quic": want udp, tcp, icmp`},
 		{append(peers, "--count", "0"), "--count is 0: want 1 to 10000000"},
 		{append(peers, "--interval", "1us"), "--interval is 1µs: want 100µs"},
