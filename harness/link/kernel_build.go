@@ -49,7 +49,10 @@ func (b *kernelBuilder) build(ports []Port) error {
 			return fmt.Errorf("switch %s: %w", b.topology.Switches[node-len(b.topology.Hosts)], err)
 		}
 	}
-	return b.readBack()
+	if err := b.readBack(); err != nil {
+		return err
+	}
+	return AwaitUp(b.handle)
 }
 
 func (b *kernelBuilder) addBridge(name string) (netlink.Link, error) {

@@ -201,6 +201,14 @@ func newLab(t testing.TB, topology *topologies.Topology) *lab {
 			n.must(t, "limiting segments", func() error { return LimitSegments("eth0") })
 		}
 	}
+	l.fabric.must(t, "waiting for ports", func() error {
+		handle, err := netlink.NewHandle()
+		if err != nil {
+			return err
+		}
+		defer handle.Close()
+		return AwaitUp(handle)
+	})
 	return l
 }
 

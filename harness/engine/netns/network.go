@@ -111,11 +111,22 @@ func build(q buildRequest) (*network, error) {
 		n.hosts[host.Name] = namespaces[i]
 	}
 	if q.Kernel == nil {
-		return n, nil
+		return n, awaitUp()
 	}
 	kernel, err := link.BuildKernel(q.Topology, ports(q.Topology), *q.Kernel, q.Changing)
 	n.kernel = kernel
 	return n, err
+}
+
+// awaitUp waits until the fabric's ports carry frames. The kernel activates a pair's
+// host end first.
+func awaitUp() error {
+	fabric, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("opening netlink in the fabric: %w", err)
+	}
+	defer fabric.Close()
+	return link.AwaitUp(fabric)
 }
 
 // buildHost takes the calling thread to a new namespace and makes that a host.
