@@ -90,6 +90,11 @@ type Lab interface {
 	// later take other paths. It returns once the change is in force, or with
 	// ErrUnsupported if this executor can't do it.
 	SetLink(ctx context.Context, link string, aToB, bToA topologies.Parameters) error
+	// SetPair has frames from one host to another pass another stage before they enter
+	// the network, whose drops and delays come on top of their path's; nil takes it
+	// away. Frames that have passed it keep their times. ErrUnsupported if this executor
+	// can't do it.
+	SetPair(ctx context.Context, from, to string, parameters *topologies.Parameters) error
 	// Capture writes the frames of a link, as they enter and leave it in both
 	// directions, to a pcapng file from now on until EndCapture, until the file takes no
 	// more (a pipe that nobody reads) or until the lab is closed. A link has one capture
@@ -128,10 +133,24 @@ type Process interface {
 	Stdout() io.Reader
 	// Signal sends a signal to the process; an error if it has ended.
 	Signal(signal os.Signal) error
+	// State asks the kernel how the process is.
+	State(ctx context.Context) (ProcessState, error)
+	// Throttle gives the process a share of a processor, above 0; 1 ends it. A process
+	// that was stopped by Signal stays so until it is told to go on.
+	Throttle(ctx context.Context, share float64) error
 	// Done is closed once the process has ended.
 	Done() <-chan struct{}
 	// Exit says how the process ended; valid once Done is closed.
 	Exit() Exit
+}
+
+// ProcessState is a process as the kernel sees it.
+type ProcessState struct {
+	// Letter is that of /proc/PID/stat, such as "S" or "T" (stopped); empty if the
+	// process is gone.
+	Letter string `json:"letter"`
+	// CPUNS is what it has used of processors.
+	CPUNS int64 `json:"cpu_ns"`
 }
 
 // ErrUnsupported is met where a link executor can't do what it is asked for.
@@ -175,6 +194,9 @@ type Exit struct {
 type LinkReport struct {
 	// Directions has two entries a link, A to B first, in the topology's order.
 	Directions []DirectionReport `json:"directions"`
+	// Pairs are the stages of SetPair that there were, in order of their names; Link is
+	// "FROM>TO".
+	Pairs []DirectionReport `json:"pairs,omitempty"`
 	// Lateness counts frames by how much later than its deadline the emulator
 	// sent them; nil where the kernel executes the links.
 	Lateness []LatenessBucket `json:"lateness,omitempty"`

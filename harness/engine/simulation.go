@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"quorumlab/faults"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/results"
@@ -52,6 +53,8 @@ type Simulation struct {
 	// committed the same slots.
 	Drain time.Duration
 	Stop  Stop
+	// Faults is the schedule of what breaks, which faults.Check has nothing against.
+	Faults []faults.Fault
 	// Actions happen while the load runs, in the order of their times.
 	Actions []Action
 	// Row takes each request once it is answered or given up, Event what the named
@@ -139,6 +142,8 @@ type Simulated struct {
 	// Sockets are the modelled connections between processes, as a lab's nodes report
 	// theirs; none where no connection is modelled.
 	Sockets []control.Socket
+	// Faults are what became of the schedule.
+	Faults []results.Fault
 	// TraceHash fingerprints every event of the simulation in its order; Events
 	// counts them.
 	TraceHash uint64

@@ -133,7 +133,19 @@ type Event struct {
 	Label
 	// Hash is Application.Prefix at Slot, in hexadecimal (EventPrefix only).
 	Hash string `json:"hash,omitempty"`
+	// Peer is who was heard, SilenceNS for how long it hadn't been (EventHeard only).
+	Peer      NodeID `json:"peer,omitempty"`
+	SilenceNS int64  `json:"silence_ns,omitempty"`
 }
+
+// EventHeard is what a driver reports, in the role RoleTransport, when something comes
+// from a peer for the first time after at least MinSilence: it tells when connections
+// work again after an outage, apart from what the protocol makes of it.
+const (
+	EventHeard    = "heard"
+	RoleTransport = "transport"
+	MinSilence    = 250 * time.Millisecond
+)
 
 // EventPrefix is what a driver reports, in the role RoleApplication, whenever
 // its application has applied another PrefixInterval slots: replicas whose
@@ -156,6 +168,8 @@ type Timer struct {
 type Status struct {
 	// Leading is true while the machine believes that it may decide slots.
 	Leading bool `json:"leading"`
+	// Round is that of the ballot, the term or the view that the machine is in.
+	Round uint64 `json:"round,omitempty"`
 	// Learner is true if the machine commits commands.
 	Learner bool `json:"learner"`
 	// Slot is the number of slots committed without a gap (learners only).

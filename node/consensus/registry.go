@@ -58,6 +58,32 @@ type RoleSpec struct {
 	// Replaceable is true for a role that a reconfiguration can give to other
 	// processes.
 	Replaceable bool
+	// Leads is true for the role whose processes lead, Votes for the one that quorums
+	// are made of.
+	Leads, Votes bool
+}
+
+// Meanings of events, which all protocols share.
+const (
+	// MeaningSuspected: a process takes the leader for dead.
+	MeaningSuspected = "leader_suspected"
+	// MeaningCampaign: a process begins to become the leader, with a new ballot, term or
+	// view.
+	MeaningCampaign = "campaign"
+	// MeaningElected: a process leads.
+	MeaningElected = "leader_elected"
+	// MeaningDeposed: a process leads no more, or has given its campaign up.
+	MeaningDeposed = "leader_deposed"
+)
+
+// Meanings lists them.
+var Meanings = []string{MeaningSuspected, MeaningCampaign, MeaningElected, MeaningDeposed}
+
+// EventSpec is a kind of event that a protocol's machines report.
+type EventSpec struct {
+	Kind string
+	// Meaning is one of Meanings, or empty.
+	Meaning string
 }
 
 // Protocol is a registered protocol.
@@ -65,6 +91,10 @@ type Protocol struct {
 	Name string
 	// Roles are the protocol's roles, apart from "client".
 	Roles []RoleSpec
+	// Events are what its machines report in Outbox.Events, Messages the kinds of
+	// messages that they send.
+	Events   []EventSpec
+	Messages []string
 	// CheckOptions refuses options that New would refuse. The error is an
 	// *OptionError where one option is to blame.
 	CheckOptions func(options json.RawMessage) error

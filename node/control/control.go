@@ -77,6 +77,9 @@ type Command struct {
 	Measure *Measure `json:"measure,omitempty"`
 	// Reconfigure is the change, in the protocol's own JSON.
 	Reconfigure json.RawMessage `json:"reconfigure,omitempty"`
+	// Injection is CommandInject's, Subscriptions CommandSubscribe's.
+	Injection     *Injection     `json:"injection,omitempty"`
+	Subscriptions []Subscription `json:"subscriptions,omitempty"`
 }
 
 // Line is a line from the node.
@@ -98,6 +101,10 @@ type Line struct {
 	Sent      *Sent      `json:"sent,omitempty"`
 	Received  *Received  `json:"received,omitempty"`
 	Measured  *Measured  `json:"measured,omitempty"`
+	// Standing answers CommandStanding; Trace and Reached are those of their events.
+	Standing *Standing `json:"standing,omitempty"`
+	Trace    *Trace    `json:"trace,omitempty"`
+	Reached  *Reached  `json:"reached,omitempty"`
 }
 
 // Hello introduces a node.

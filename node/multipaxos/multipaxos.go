@@ -41,8 +41,19 @@ var Protocol = consensus.Protocol{
 	Name: Name,
 	Roles: []consensus.RoleSpec{
 		{Name: RoleReplica, Default: 2, Min: 1, Serves: true},
-		{Name: RoleLeader, Default: 2, Min: 1, Replaceable: true},
-		{Name: RoleAcceptor, Default: 3, Min: 1, Replaceable: true},
+		{Name: RoleLeader, Default: 2, Min: 1, Replaceable: true, Leads: true},
+		{Name: RoleAcceptor, Default: 3, Min: 1, Replaceable: true, Votes: true},
+	},
+	Events: []consensus.EventSpec{
+		{Kind: "silent", Meaning: consensus.MeaningSuspected},
+		{Kind: "scout", Meaning: consensus.MeaningCampaign},
+		{Kind: "adopted", Meaning: consensus.MeaningElected},
+		{Kind: "preempted", Meaning: consensus.MeaningDeposed},
+		{Kind: "reconfigure"},
+	},
+	Messages: []string{
+		"propose", "progress", "decision", "phase1a", "phase1b", "phase2a", "phase2b", "ping", "pong",
+		"configure", "configured", "retire", "behind", "fetch", "read_request", "confirm", "confirmed", "read_ready",
 	},
 	CheckOptions: func(options json.RawMessage) error {
 		_, err := ParseOptions(options)

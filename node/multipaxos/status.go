@@ -34,6 +34,7 @@ func (m *Machine) Status() consensus.Status {
 	if m.leads {
 		for _, l := range m.leaders {
 			status.Leading = status.Leading || l.active && l.end == 0
+			status.Round = max(status.Round, l.ballot.Round)
 			if m.replica == nil && l.reached(1) >= l.configuration.First {
 				status.Configuration = max(status.Configuration, l.configuration.Number)
 			}
