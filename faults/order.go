@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"quorumlab/node/control"
+	"quorumlab/results"
 	"quorumlab/topologies"
 )
 
@@ -84,16 +85,19 @@ const (
 	// ExpectPair: frames from host From to host To are treated as Parameters say, on top
 	// of their path.
 	ExpectPair ExpectationKind = "pair"
-	// ExpectIgnored: Node has ignored messages.
+	// ExpectIgnored: Node has ignored messages, about Share of those that it might; 0 where
+	// several faults have it ignore some. Healed: it ignores no more.
 	ExpectIgnored ExpectationKind = "ignored"
-	// ExpectClock: Node's timers run at Rate, or have jumped by Jump.
+	// ExpectClock: Node's timers run at Rate, or have jumped by Jump. Healed: they run at
+	// Rate again, which is 1, or have jumped back, by Jump.
 	ExpectClock ExpectationKind = "clock"
-	// ExpectSlowSync: syncs at Node take Delay at least.
+	// ExpectSlowSync: syncs at Node take Delay at least. Healed: they don't.
 	ExpectSlowSync ExpectationKind = "slow_sync"
 	// ExpectRefused: Node's disk has refused bytes, and its process has ended for it.
 	// Healed: it lives.
 	ExpectRefused ExpectationKind = "refused"
-	// ExpectDisk: what Node's disk lost, by Disk.
+	// ExpectDisk: what Node's disk lost, by Disk; it comes with the crash, and again with no
+	// healing.
 	ExpectDisk ExpectationKind = "disk"
 	// ExpectConfiguration: a further configuration is in force.
 	ExpectConfiguration ExpectationKind = "configuration"
@@ -111,4 +115,24 @@ type Expectation struct {
 	Jump       time.Duration
 	Delay      time.Duration
 	Disk       string
+}
+
+// Target names what the evidence is to be found at: a node, "FROM>TO" of hosts, "LINK from
+// END", or "cluster".
+func (e Expectation) Target() string {
+	switch {
+	case e.Node != "":
+		return e.Node
+	case e.Link != "":
+		return e.Link + " from " + e.From
+	case e.From != "":
+		return e.From + ">" + e.To
+	}
+	return "cluster"
+}
+
+// Evidence is what the director wants to be told in Prove of an expectation of an order:
+// whether it was fulfilled, and what was measured.
+func (o Order) Evidence(e Expectation, found bool, text string) results.Evidence {
+	return results.Evidence{Healed: o.Heal, Kind: string(e.Kind), Target: e.Target(), Found: found, Text: text}
 }

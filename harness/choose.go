@@ -84,8 +84,18 @@ func settleLinks(ctx context.Context, manifest *results.Manifest, builder engine
 	if links == "" {
 		links = engine.LinksAuto
 	}
-	captured := links == engine.LinksAuto && captures(source)
-	if captured {
+	reason := ""
+	broken := needsEmulator(source)
+	switch {
+	case links == engine.LinksKernel && broken != "":
+		return fmt.Errorf("%w: --links kernel is given, and %s; use --links userspace", ErrLinks, broken)
+	case links != engine.LinksAuto:
+	case captures(source):
+		reason = "only the emulator can write down frames"
+	case broken != "":
+		reason = broken
+	}
+	if reason != "" {
 		links = engine.LinksUserspace
 	}
 	var err error
@@ -93,8 +103,8 @@ func settleLinks(ctx context.Context, manifest *results.Manifest, builder engine
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if captured {
-		manifest.LinksReason = "only the emulator can write down frames"
+	if reason != "" {
+		manifest.LinksReason = reason
 	}
 	return err
 }
@@ -126,6 +136,7 @@ func chooseLinks(ctx context.Context, chosen engine.Builder, source *experiment.
 		lab, err := chosen.Build(ctx, engine.Blueprint{
 			Topology: monitored(point.Spec.Network(), chosen.MaxHosts()), Links: links, Seed: source.Spec.Seed,
 			CongestionControl: congestionControl, NodeBinary: node, Log: discard,
+			Changing: framesBreak(point.Spec.Schedule(), point.Spec.Network()),
 		})
 		if err != nil {
 			return "", "", err

@@ -92,10 +92,12 @@ func (t *trial) undrained(statuses map[string]control.Status) {
 // trial meaningless.
 func (t *trial) judgeRequests() error {
 	var counted, answered, late int
+	ever := false
 	for row, err := range t.folder.Requests(t.planned.Trial) {
 		if err != nil {
 			return err
 		}
+		ever = ever || row.Outcome != results.OutcomeTimeout
 		if row.IntendedNS < t.verdict.MeasureStartNS || row.IntendedNS >= t.verdict.MeasureEndNS {
 			continue
 		}
@@ -108,11 +110,29 @@ func (t *trial) judgeRequests() error {
 		}
 	}
 	t.verdict.ClientLimited = float64(late) > clientLateShare*float64(counted)
-	// Leaders that duel may stall for good: that is a result, not a failure.
-	if counted == 0 || answered == 0 && t.verdict.Counters["leader.preempted"] == 0 {
+	// Leaders that duel may stall for good, and so may those whom faults hit: that is a
+	// result, not a failure.
+	if counted == 0 || answered == 0 && t.verdict.Counters["leader.preempted"] == 0 && !t.faultsExplain(ever) {
 		t.void(t.unanswered(counted))
 	}
 	return nil
+}
+
+// faultsExplain tells whether a proved fault was in force while requests were measured of
+// which none was answered. The service must have worked before, which an answer shows,
+// unless the fault was there before the first answer could be.
+func (t *trial) faultsExplain(everAnswered bool) bool {
+	startNS := t.verdict.MeasureStartNS - int64(t.spec.Phases.Warmup)
+	for _, f := range t.broke {
+		if f.Outcome != results.FaultProved || f.AppliedNS == nil {
+			continue
+		}
+		inForce := startNS+*f.AppliedNS < t.verdict.MeasureEndNS && (f.HealedNS == nil || startNS+*f.HealedNS > t.verdict.MeasureStartNS)
+		if inForce && (everAnswered || *f.AppliedNS <= t.verdict.PredictedNS) {
+			return true
+		}
+	}
+	return false
 }
 
 // unanswered says that there is no answer to measure, of so many requests, and

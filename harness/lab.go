@@ -53,8 +53,6 @@ type labTrial struct {
 	linksWhy string
 	node     string
 	progress report.Progress
-	// disturb, unless nil, is run beside the load.
-	disturb func(context.Context, *labTrial) error
 
 	lab engine.Lab
 	// network is the topology with monitors; it started within startedNS.
@@ -67,6 +65,8 @@ type labTrial struct {
 	labLog   *os.File
 	echoes   map[string]*session
 	members  members
+	// breaker is nil if nothing is to break.
+	breaker  *breaker
 	statuses map[string]control.Status
 	evidence results.Links
 }
@@ -78,6 +78,7 @@ func (t *labTrial) run(ctx context.Context) (results.Verdict, error) {
 	if err := t.create(); err != nil {
 		return t.verdict, err
 	}
+	t.breaker = newBreaker(t)
 	defer t.close()
 	steps := []struct {
 		phase string
@@ -119,7 +120,7 @@ func (t *labTrial) build(ctx context.Context) error {
 		Topology: t.network, Links: t.links, Seed: t.planned.Seed,
 		CongestionControl: congestionControl, NodeBinary: t.node, Log: log,
 		// A capture shall show the segments that a real link carries.
-		Changing: len(t.spec.Captured()) > 0,
+		Changing: len(t.spec.Captured()) > 0 || framesBreak(t.schedule, t.topology),
 	})
 	if err != nil {
 		return err
@@ -134,6 +135,7 @@ func (t *labTrial) build(ctx context.Context) error {
 
 // close ends what build began, as far as it came.
 func (t *labTrial) close() {
+	t.breaker.close()
 	if t.lab != nil {
 		t.closeDoor()
 		t.lab.Close()
@@ -161,7 +163,7 @@ func (t *labTrial) startProcess(ctx context.Context, host, name string, argument
 func (t *labTrial) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout+probeBudget(t.topology), errNotMeasured)
 	defer cancel()
-	dir, err := filepath.Abs(filepath.Join(t.folder.TrialDir(t.planned.Trial), streamsDir))
+	dir, err := t.streams()
 	if err != nil {
 		return err
 	}
@@ -217,7 +219,12 @@ func (t *labTrial) calibrate(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	t.void(judgeCalibration(t.evidence.Calibration)...)
-	return os.RemoveAll(dir) // the rows have been read
+	return nil // the rows have been read
+}
+
+// streams is the folder of the rows that echo processes write.
+func (t *labTrial) streams() (string, error) {
+	return filepath.Abs(filepath.Join(t.folder.TrialDir(t.planned.Trial), streamsDir))
 }
 
 // mark notes what the links have done before the load, which isn't the load's.
@@ -354,8 +361,16 @@ func (t *labTrial) collect(ctx context.Context) error {
 	return nil
 }
 
-// tidy removes the nodes' storage, unless somebody will want to look at it.
+// tidy removes the nodes' storage, unless somebody will want to look at it, and what the
+// echo processes have left.
 func (t *labTrial) tidy(context.Context) error {
+	streams, err := t.streams()
+	if err == nil {
+		err = os.RemoveAll(streams)
+	}
+	if err != nil {
+		return err
+	}
 	for _, node := range t.cluster.Nodes {
 		dir := filepath.Join(t.nodesDir(), node.Name)
 		if t.verdict.Valid {
@@ -363,6 +378,7 @@ func (t *labTrial) tidy(context.Context) error {
 				return err
 			}
 		}
+		_ = os.Remove(filepath.Join(dir, injectionFile))
 		_ = os.Remove(dir) // only if nothing is left in it
 	}
 	return nil

@@ -9,14 +9,24 @@ import (
 
 	"quorumlab/node/control"
 	"quorumlab/node/driver/clock"
+	"quorumlab/results"
 )
 
-// load lets the clients work, and whatever disturbs the trial, and shows how
-// they fare.
+// load lets the clients work, breaks what is to break, and shows how they fare.
 func (t *labTrial) load(ctx context.Context) error {
 	clients := t.clients()
+	if t.breaker != nil {
+		if err := t.breaker.arm(ctx); err != nil {
+			return err
+		}
+	}
 	start := clock.Now().Add(loadLead)
 	t.measureFrom(int64(start))
+	if t.breaker != nil {
+		if err := t.breaker.begin(ctx, int64(start)); err != nil {
+			return err
+		}
+	}
 	if err := t.order(ctx, clients, t.loads(int64(start))); err != nil {
 		return err
 	}
@@ -30,9 +40,9 @@ func (t *labTrial) load(ctx context.Context) error {
 	for i, name := range clients {
 		waiting.Go(func() { unfinished[i] = t.follow(limit, i, name, board) })
 	}
-	var disturbed error
-	if t.disturb != nil {
-		waiting.Go(func() { disturbed = t.disturb(limit, t) })
+	var healing error
+	if t.breaker != nil {
+		waiting.Go(func() { healing = t.breaker.end(ctx) })
 	}
 	waiting.Wait()
 	t.verdict.Machine = loadSince(before)
@@ -44,7 +54,14 @@ func (t *labTrial) load(ctx context.Context) error {
 			t.unfinished(text)
 		}
 	}
-	return disturbed
+	if t.breaker == nil || healing != nil {
+		return healing
+	}
+	t.breaker.close()
+	for _, name := range t.breaker.deaf() {
+		t.void(results.VoidReason{Code: voidControl, Mend: mendBusy, Text: name + " reported events faster than they were taken"})
+	}
+	return t.noteFaults(int64(start), t.breaker.records())
 }
 
 // order gives the clients their loads, in terms of their hosts' clocks.

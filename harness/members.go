@@ -35,10 +35,9 @@ type members struct {
 type member struct {
 	// session is that of its present life, or of its last one.
 	session *session
-	// killed is true from the moment that the harness kills it until it has been
-	// started again.
-	killed bool
-	// deaths counts the lives that the harness has ended.
+	// fallen is true once a fault has ended it, until it has been started again.
+	fallen bool
+	// deaths counts the lives that faults have ended.
 	deaths int
 }
 
@@ -52,51 +51,48 @@ func (m *members) born(name string, s *session) {
 	if m.byName[name] == nil {
 		m.byName[name] = &member{}
 	}
-	m.byName[name].session, m.byName[name].killed = s, false
+	m.byName[name].session, m.byName[name].fallen = s, false
 }
 
-// live is the session of a process that the harness hasn't killed; nil if it
-// has, or if there is no such process.
+// live is the session of a process that no fault has ended; nil if one has, or if
+// there is no such process.
 func (m *members) live(name string) *session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.byName[name] == nil || m.byName[name].killed {
+	if m.byName[name] == nil || m.byName[name].fallen {
 		return nil
 	}
 	return m.byName[name].session
 }
 
-// dead counts the processes that the harness has killed and not started again.
+// dead counts the processes that faults have ended and nobody has started again.
 func (m *members) dead() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dead := 0
 	for _, member := range m.byName {
-		if member.killed {
+		if member.fallen {
 			dead++
 		}
 	}
 	return dead
 }
 
-// killing notes that a process is about to be killed; it returns its session and
-// how many of its lives ended that way, this one included.
-func (m *members) killing(name string) (*session, int, error) {
+// ended notes that a life has ended as a fault wanted; it returns how many of the
+// process's lives ended that way, this one included, and false if that was known.
+func (m *members) ended(name string, s *session) (deaths int, news bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	member := m.byName[name]
-	switch {
-	case member == nil:
-		return nil, 0, fmt.Errorf("%s: there is no such process", name)
-	case member.killed:
-		return nil, 0, fmt.Errorf("%s was killed before and not started again", name)
+	if member == nil || member.session != s || member.fallen {
+		return 0, false
 	}
-	member.killed = true
+	member.fallen = true
 	member.deaths++
-	return member.session, member.deaths, nil
+	return member.deaths, true
 }
 
-// deaths counts the lives of a process that the harness has ended.
+// deaths counts the lives of a process that faults have ended.
 func (m *members) deaths(name string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -110,15 +106,25 @@ func (m *members) deaths(name string) int {
 func (t *labTrial) start(ctx context.Context) error {
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	if t.breaker != nil {
+		streams, err := t.streams()
+		if err != nil {
+			return err
+		}
+		if err := t.breaker.run(ctx, streams); err != nil {
+			return err
+		}
+	}
 	for _, node := range t.cluster.Nodes {
 		if err := os.MkdirAll(filepath.Join(t.nodesDir(), node.Name), 0o755); err != nil {
 			return err
 		}
-		s, err := t.startNode(starting, node.Name)
+		s, err := t.startNode(starting, node.Name, control.Injection{})
 		if err != nil {
 			return err
 		}
 		t.members.born(node.Name, s)
+		t.breaker.listen(node.Name, s)
 	}
 	for _, node := range t.cluster.Nodes {
 		if err := t.greet(starting, node.Name, t.members.live(node.Name)); err != nil {
@@ -128,14 +134,27 @@ func (t *labTrial) start(ctx context.Context) error {
 	return t.awaitReady(ctx)
 }
 
-// startNode runs a node in its folder, for the first time or again.
-func (t *labTrial) startNode(ctx context.Context, name string) (*session, error) {
+// startNode runs a node in its folder, for the first time or again. In trials with faults
+// the injection is in force from its first step on.
+func (t *labTrial) startNode(ctx context.Context, name string, injection control.Injection) (*session, error) {
 	file, err := filepath.Abs(t.clusterFile())
 	if err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(filepath.Dir(file), name)
-	return t.startProcess(ctx, t.hosts[name], name, "run", "--cluster", file, "--name", name, "--dir", dir)
+	arguments := []string{"run", "--cluster", file, "--name", name, "--dir", dir}
+	if t.breaker != nil {
+		given := filepath.Join(dir, injectionFile)
+		data, err := json.Marshal(control.Initially{Injection: injection, Subscriptions: t.breaker.subscriptions[name]})
+		if err == nil {
+			err = os.WriteFile(given, data, 0o644)
+		}
+		if err != nil {
+			return nil, err
+		}
+		arguments = append(arguments, "--injection", given)
+	}
+	return t.startProcess(ctx, t.hosts[name], name, arguments...)
 }
 
 // greet awaits that a node listens.
@@ -201,7 +220,7 @@ func (t *labTrial) askStatuses(ctx context.Context) (map[string]control.Status, 
 		switch {
 		case err == nil:
 			statuses[node.Name] = status
-		case t.members.live(node.Name) != s: // killed meanwhile
+		case t.members.live(node.Name) != s: // ended by a fault meanwhile
 		case errors.Is(err, errEnded):
 			t.noteEnded(node.Name, s)
 		case ctx.Err() != nil:

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -116,27 +115,10 @@ func TestALabsMemoryIsFlat(t *testing.T) {
 	const rate, seconds = 5000, 110
 	source := load(t, "netns", "--set", "repeat=1", "--set", fmt.Sprintf("workload.rate=%d/s", rate),
 		"--set", fmt.Sprintf("phases.measure=%ds", seconds), "--set", "topology.link.delay=1ms")
-	processes := map[string]*growth{}
-	folder := inLab(t, source, func(ctx context.Context, trial *labTrial) error {
-		began := time.Now()
-		for tenth := 1; tenth <= 10; tenth++ {
-			most := map[string]uint64{}
-			for time.Since(began) < time.Duration(tenth)*seconds*time.Second/10 {
-				if err := sleep(ctx, 100*time.Millisecond); err != nil {
-					return err
-				}
-				for name, bytes := range residentProcesses(trial.nodesDir()) {
-					most[name] = max(most[name], bytes)
-				}
-			}
-			for name, bytes := range most {
-				if processes[name] == nil {
-					processes[name] = &growth{commands: rate * seconds}
-				}
-				processes[name].sample(uint64(tenth*rate*seconds/10), bytes)
-			}
-		}
-		return nil
+	var processes map[string]*growth
+	folder := broken(t, source, func(o *Options) {
+		processes = map[string]*growth{}
+		o.Progress = &residents{Progress: quiet(), nodesDir: filepath.Join(o.Dir, "trials"), commands: rate * seconds, processes: processes}
 	})
 	expectSafe(t, folder)
 	if len(processes) != len(source.Spec.Deployment()) {
@@ -152,6 +134,34 @@ func TestALabsMemoryIsFlat(t *testing.T) {
 	mean.judge(t, "a process, on average,")
 	if counted := rows(t, folder); counted < 500_000 {
 		t.Errorf("%d commands, want 500000", counted)
+	}
+}
+
+// residents samples what processes have resident while a load runs.
+type residents struct {
+	report.Progress
+	nodesDir  string
+	commands  uint64
+	processes map[string]*growth
+	tenth     time.Duration
+	most      map[string]uint64
+}
+
+func (r *residents) TrialLive(elapsed, total time.Duration, _ float64, _ time.Duration) {
+	if tenth := 10 * elapsed / total; tenth != r.tenth {
+		for name, bytes := range r.most {
+			if r.processes[name] == nil {
+				r.processes[name] = &growth{commands: r.commands}
+			}
+			r.processes[name].sample(uint64(tenth)*r.commands/10, bytes)
+		}
+		r.tenth, r.most = tenth, nil
+	}
+	if r.most == nil {
+		r.most = map[string]uint64{}
+	}
+	for name, bytes := range residentProcesses(r.nodesDir) {
+		r.most[name] = max(r.most[name], bytes)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,6 +92,33 @@ func warningLines(source *experiment.Source, engineName, links string) []string 
 	return lines
 }
 
+// scheduleLines say what breaks, a line for each entry of the schedule: once, with the
+// points that have it so, unless all have.
+func scheduleLines(source *experiment.Source) []string {
+	points := source.Points[:min(maxPlannedPoints, len(source.Points))]
+	var lines []string
+	at := map[string][]string{}
+	for _, point := range points {
+		for _, line := range point.Spec.ScheduleLines() {
+			if at[line] == nil {
+				lines = append(lines, line)
+			}
+			at[line] = append(at[line], strconv.Itoa(point.Index+1))
+		}
+	}
+	for i, line := range lines {
+		lines[i] = "fault " + line
+		switch which := at[line]; {
+		case len(which) == len(points):
+		case len(which) == 1:
+			lines[i] += " (point " + which[0] + ")"
+		default:
+			lines[i] += " (points " + strings.Join(which, ", ") + ")"
+		}
+	}
+	return lines
+}
+
 // captures tells whether any point's links are to be captured.
 func captures(source *experiment.Source) bool {
 	return slices.ContainsFunc(source.Points, func(p experiment.Point) bool { return len(p.Spec.Captured()) > 0 })
@@ -138,7 +166,8 @@ func count(n int, noun string) string {
 }
 
 // PlanLines describe what Run would do, without doing it: on the engine that it
-// would choose. The error wraps ErrUnavailable if no engine works, or is the
+// would choose. The error wraps ErrUnavailable if no engine works, is an
+// *experiment.Error if the one chosen can't do what the experiment asks for, or is the
 // context's cause.
 func PlanLines(ctx context.Context, source *experiment.Source) ([]string, error) {
 	return planWith(ctx, engine.Lookup, source)
@@ -154,9 +183,12 @@ func planWith(ctx context.Context, find lookup, source *experiment.Source) ([]st
 		}
 		name, reason = chosen.Name(), why
 	}
+	if err := source.CheckOn(name); err != nil {
+		return nil, err
+	}
 	plan := source.Plan()
 	lines := append([]string{cost(source, plan, name)}, because(source, name, reason)...)
-	lines = append(append(lines, pointLines(source)...), warningLines(source, name, "")...)
+	lines = slices.Concat(lines, pointLines(source), scheduleLines(source), warningLines(source, name, ""))
 	for _, planned := range plan {
 		lines = append(lines, fmt.Sprintf("trial %d: %s, seed %d", planned.Number, describeTrial(planned), planned.Seed))
 	}

@@ -36,10 +36,6 @@ type Options struct {
 	// CommandLine goes into the manifest.
 	CommandLine []string
 	Progress    report.Progress
-
-	// disturb and actions are the run's.
-	disturb func(context.Context, *labTrial) error
-	actions func(experiment.Trial) []engine.Action
 }
 
 // ErrUnavailable is wrapped by errors about an engine that doesn't work here.
@@ -59,6 +55,9 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := source.CheckOn(chosen.Name()); err != nil {
+		return nil, nil, err
+	}
 	builder, real := chosen.(engine.Builder)
 	if !real && slices.ContainsFunc(source.Points, func(p experiment.Point) bool { return len(p.Spec.Capture) > 0 }) {
 		return nil, nil, fmt.Errorf("%w: capture is given, and engine %s, taken because %s, has no frames to write down", ErrLinks, chosen.Name(), reason)
@@ -69,7 +68,7 @@ func Run(ctx context.Context, source *experiment.Source, options Options) (*resu
 			return nil, nil, err
 		}
 	}
-	r := &run{source: source, plan: source.Plan(), progress: options.Progress, disturb: options.disturb, actions: options.actions}
+	r := &run{source: source, plan: source.Plan(), progress: options.Progress}
 	manifest, err := manifestOf(source, options, r.plan, node)
 	if err != nil {
 		return nil, nil, err
@@ -134,10 +133,6 @@ type run struct {
 	plan     []experiment.Trial
 	folder   *results.Folder
 	progress report.Progress
-	// disturb and actions are done to labs and to simulated trials while their
-	// loads run; nil does nothing.
-	disturb func(context.Context, *labTrial) error
-	actions func(experiment.Trial) []engine.Action
 }
 
 // runLabs carries out the trials of the plan, one lab after the other.
@@ -146,7 +141,7 @@ func (r *run) runLabs(ctx context.Context, builder engine.Builder, node string) 
 	for _, planned := range r.plan {
 		t := &labTrial{
 			trial: newTrial(r.folder, planned), engine: builder, links: manifest.Links, linksWhy: manifest.LinksReason,
-			node: node, progress: r.progress, disturb: r.disturb,
+			node: node, progress: r.progress,
 		}
 		r.progress.TrialStart(planned.Number, len(r.plan), describeTrial(planned))
 		verdict, err := t.run(ctx)

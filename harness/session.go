@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"quorumlab/harness/engine"
@@ -23,6 +24,8 @@ type session struct {
 	events  chan control.Line
 	// finished is closed when everything that the process wrote has been read.
 	finished chan struct{}
+	// missed counts the events that nobody took.
+	missed atomic.Uint64
 
 	mu      sync.Mutex
 	next    uint64
@@ -34,7 +37,7 @@ type session struct {
 func newSession(process engine.Process) *session {
 	s := &session{
 		process: process, hello: make(chan control.Hello, 1),
-		events: make(chan control.Line, 64), finished: make(chan struct{}), pending: map[uint64]chan control.Line{},
+		events: make(chan control.Line, 1024), finished: make(chan struct{}), pending: map[uint64]chan control.Line{},
 	}
 	go s.read()
 	return s
@@ -62,6 +65,7 @@ func (s *session) read() {
 			select {
 			case s.events <- line:
 			default: // nobody listens any more
+				s.missed.Add(1)
 			}
 		}
 	}
@@ -158,6 +162,18 @@ func (s *session) status(ctx context.Context) (control.Status, error) {
 		return control.Status{}, fmt.Errorf("%s: answered status without one", s.process.Name())
 	}
 	return *line.Status, nil
+}
+
+// standing asks where the process stands, which it answers quickly.
+func (s *session) standing(ctx context.Context) (control.Standing, error) {
+	line, err := s.call(ctx, control.Command{Command: control.CommandStanding})
+	if err != nil {
+		return control.Standing{}, err
+	}
+	if line.Standing == nil {
+		return control.Standing{}, fmt.Errorf("%s: answered standing without one", s.process.Name())
+	}
+	return *line.Standing, nil
 }
 
 func describeExit(exit engine.Exit) string {

@@ -36,12 +36,16 @@ func startPipe(program func(in *bufio.Scanner, out io.Writer)) *pipeProcess {
 	return p
 }
 
-func (p *pipeProcess) Name() string           { return "node1" }
-func (p *pipeProcess) Stdin() io.WriteCloser  { return p.stdin }
-func (p *pipeProcess) Stdout() io.Reader      { return p.stdout }
-func (p *pipeProcess) Signal(os.Signal) error { return nil }
-func (p *pipeProcess) Done() <-chan struct{}  { return p.done }
-func (p *pipeProcess) Exit() engine.Exit      { return engine.Exit{Code: 7} }
+func (p *pipeProcess) Name() string          { return "node1" }
+func (p *pipeProcess) Stdin() io.WriteCloser { return p.stdin }
+func (p *pipeProcess) Stdout() io.Reader     { return p.stdout }
+func (p *pipeProcess) State(context.Context) (engine.ProcessState, error) {
+	return engine.ProcessState{}, engine.ErrUnsupported
+}
+func (p *pipeProcess) Throttle(context.Context, float64) error { return engine.ErrUnsupported }
+func (p *pipeProcess) Signal(os.Signal) error                  { return nil }
+func (p *pipeProcess) Done() <-chan struct{}                   { return p.done }
+func (p *pipeProcess) Exit() engine.Exit                       { return engine.Exit{Code: 7} }
 
 func command(t *testing.T, line string) control.Command {
 	var c control.Command

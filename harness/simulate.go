@@ -95,9 +95,6 @@ func (r *run) workers() int {
 
 func (r *run) simulateOne(ctx context.Context, simulator engine.Simulator, planned experiment.Trial) error {
 	t := &simulatedTrial{trial: newTrial(r.folder, planned), simulator: simulator, progress: r.progress}
-	if r.actions != nil {
-		t.actions = r.actions(planned)
-	}
 	if err := t.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -116,7 +113,6 @@ type simulatedTrial struct {
 	trial
 	simulator engine.Simulator
 	progress  report.Progress
-	actions   []engine.Action
 }
 
 // run simulates the trial, writes all of it but the verdict, and judges it. Of a
@@ -148,6 +144,9 @@ func (t *simulatedTrial) run(ctx context.Context) (err error) {
 		return err
 	}
 	t.conclude(simulated)
+	if err := t.noteFaults(int64(simulated.LoadStart), simulated.Faults); err != nil {
+		return err
+	}
 	settings := control.Sockets{CongestionControl: congestionControl, SlowStartAfterIdle: true} // as package tcp does
 	if err := t.noteTransport(settings, simulated.Sockets, simulated.Links, simulated.Statuses); err != nil {
 		return err
@@ -189,7 +188,7 @@ func (t *simulatedTrial) simulation(recorder *recorder) engine.Simulation {
 		Cluster: t.cluster, Topology: t.topology, Hosts: t.hosts, Loads: loads,
 		Seed: t.planned.Seed, Transport: t.spec.System.Transport, Costs: modelledCosts(t.spec),
 		LeaderTimeout: t.leaderTimeout(), Lead: loadLead, StartSpread: startSpread, Drain: time.Duration(t.spec.Phases.Drain),
-		Stop: t.spec.Stop.Conditions(), Actions: t.actions,
+		Stop: t.spec.Stop.Conditions(), Faults: t.schedule,
 		Row: recorder.row, Event: recorder.event,
 		Live: func(elapsed time.Duration, _ control.Progress) {
 			t.progress.TrialsLive(t.planned.Trial, elapsed, total)

@@ -191,18 +191,25 @@ func TestAnInterruptedSimulationKeepsTheFinishedTrials(t *testing.T) {
 	}
 }
 
+// misled simulates over a transport that there isn't.
+type misled struct{ engine.Simulator }
+
+func (m misled) Simulate(ctx context.Context, simulation engine.Simulation) (*engine.Simulated, error) {
+	simulation.Transport = "pigeons"
+	return m.Simulator.Simulate(ctx, simulation)
+}
+
 func TestASimulationThatCannotBeEndsTheRunWithItsReason(t *testing.T) {
-	_, summary, err := Run(t.Context(), load(t, "sim"), Options{
-		Dir: filepath.Join(t.TempDir(), "run"), Progress: quiet(),
-		actions: func(experiment.Trial) []engine.Action {
-			return []engine.Action{{At: time.Second, Node: "nobody", Kind: engine.ActionKill}}
-		},
-	})
-	if err == nil || !strings.Contains(err.Error(), "nobody") || !strings.Contains(err.Error(), "trial ") {
+	source := load(t, "sim")
+	folder, plan := newFolder(t, source)
+	r := &run{source: source, plan: plan, folder: folder, progress: quiet()}
+	simulator, _ := engine.Lookup(sim.Name)
+	err := r.runSimulations(t.Context(), misled{simulator.(engine.Simulator)})
+	if err == nil || !strings.Contains(err.Error(), "pigeons") || !strings.Contains(err.Error(), "trial ") {
 		t.Errorf("%v", err)
 	}
-	if summary == nil || summary.Valid || summary.Points[0].Attempted != 0 {
-		t.Errorf("summary %+v", summary)
+	if verdicts, err := folder.Trials(); err != nil || len(verdicts) != 0 {
+		t.Errorf("%d verdicts, %v", len(verdicts), err)
 	}
 }
 

@@ -8,19 +8,13 @@ import (
 	"testing"
 
 	"quorumlab/node/control"
-	"quorumlab/results"
 )
 
 // What a link loses TCP sends again: the run folder has both, and no message is lost.
 func TestFramesThatLinksLoseAreNotMessagesLost(t *testing.T) {
 	for _, engineName := range []string{"netns", "sim"} {
 		source := load(t, engineName, "--set", "repeat=1", "--set", "topology.link.loss=5%", "--set", "phases.measure=2s")
-		var folder *results.Folder
-		if engineName == "sim" {
-			folder, _ = simulated(t, source, nil)
-		} else {
-			folder = inLab(t, source, nil)
-		}
+		folder := broken(t, source)
 		verdicts, err := folder.Trials()
 		if err != nil || len(verdicts) != 1 || verdicts[0].Transport == nil {
 			t.Fatalf("%s: %v, %+v", engineName, err, verdicts)

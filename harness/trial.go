@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"quorumlab/faults"
 	"quorumlab/harness/experiment"
 	"quorumlab/node/control"
 	"quorumlab/results"
@@ -28,13 +29,18 @@ type trial struct {
 	cluster  control.Cluster
 	topology *topologies.Topology
 	// hosts maps each node's name to its host's.
-	hosts  map[string]string
-	folder *results.Folder
+	hosts map[string]string
+	// schedule is what breaks; world is what it is for.
+	schedule []faults.Fault
+	world    faults.World
+	folder   *results.Folder
 
 	verdict results.Verdict
 	// gaps says why the recorded requests aren't the whole history; empty if
 	// they are.
 	gaps string
+	// broke is what became of the schedule, once the load is over.
+	broke []results.Fault
 }
 
 func newTrial(folder *results.Folder, planned experiment.Trial) trial {
@@ -46,6 +52,7 @@ func newTrial(folder *results.Folder, planned experiment.Trial) trial {
 	for _, placement := range spec.Deployment() {
 		t.hosts[placement.Name] = placement.Host
 	}
+	t.schedule, t.world = spec.Schedule(), spec.World(planned.Seed, folder.Manifest().Engine)
 	predicted, _ := spec.PredictedLatency()
 	t.verdict = results.Verdict{
 		Trial: t.planned.Trial, Point: t.planned.Point, Repeat: t.planned.Repeat, Params: t.planned.Params,
@@ -132,4 +139,18 @@ func (t *trial) measureFrom(startNS int64) {
 // loadTime is how long requests fall due.
 func (t *trial) loadTime() time.Duration {
 	return time.Duration(t.spec.Phases.Warmup + t.spec.Phases.Measure)
+}
+
+// noteFaults writes down what became of the schedule of a load that began at startNS, and
+// judges it.
+func (t *trial) noteFaults(startNS int64, broke []results.Fault) error {
+	if len(t.schedule) == 0 {
+		return nil
+	}
+	if broke == nil {
+		broke = []results.Fault{}
+	}
+	t.broke = broke
+	t.void(judgeFaults(broke)...)
+	return t.folder.WriteFaults(t.planned.Trial, results.Faults{StartNS: startNS, Faults: broke})
 }

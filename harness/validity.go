@@ -56,6 +56,10 @@ const (
 	voidNoLeader     = "no_leader"
 	voidStopped      = "stopped_early"
 	voidExec         = "exec"
+	voidFault        = "fault_unproved"
+	voidNeverFired   = "fault_never_fired"
+	voidNobody       = "fault_hit_nobody"
+	voidFaultFailed  = "fault_failed"
 	mendLeaveAlone   = "Walk into a lab that isn't measured: bench lab up SPEC."
 	mendBusy         = "Run again while the machine is idle, or at a lower rate."
 	mendRaiseDrain   = "Raise phases.drain, or lower workload.rate."
@@ -67,6 +71,8 @@ const (
 	mendStopLater    = "Raise stop.requests, or shorten phases.warmup."
 	mendMoreLoad     = "Lengthen phases.measure, or raise workload.rate."
 	mendRaiseTimeout = "Raise workload.timeout above the predicted latency."
+	mendLookAtFaults = "Read faults.json in the trial's folder: it has what was measured of each fault."
+	mendOptional     = "Correct the fault's trigger or whom it hits, or give it optional: true."
 	mendLookAtEvents = "Read events.jsonl.gz in the trial's folder: it says which ballots were tried."
 )
 
@@ -162,4 +168,37 @@ func meanPathDelay(rtts []results.RTT) time.Duration {
 		sum += r.PredictedNS / 2
 	}
 	return time.Duration(sum / int64(max(len(rtts), 1)))
+}
+
+// judgeFaults voids a trial for each fault that isn't proved.
+func judgeFaults(broke []results.Fault) []results.VoidReason {
+	var reasons []results.VoidReason
+	for _, f := range broke {
+		name := f.ID
+		if f.Occurrence > 1 {
+			name = fmt.Sprintf("%s (occurrence %d)", f.ID, f.Occurrence)
+		}
+		reason := results.VoidReason{Mend: mendOptional}
+		switch f.Outcome {
+		case results.FaultProved:
+			continue
+		case results.FaultNeverFired, results.FaultNobody:
+			if f.Optional {
+				continue
+			}
+			reason.Code, reason.Text = voidNeverFired, fmt.Sprintf("fault %s never fired", name)
+			if f.Outcome == results.FaultNobody {
+				reason.Code, reason.Text = voidNobody, fmt.Sprintf("fault %s hit nobody", name)
+			}
+		case results.FaultFailed:
+			reason.Code, reason.Mend, reason.Text = voidFaultFailed, mendLookAtFaults, fmt.Sprintf("fault %s couldn't be carried out", name)
+		default:
+			reason.Code, reason.Mend, reason.Text = voidFault, mendLookAtFaults, fmt.Sprintf("fault %s isn't proved", name)
+		}
+		if f.Reason != "" {
+			reason.Text += ": " + f.Reason
+		}
+		reasons = append(reasons, reason)
+	}
+	return reasons
 }

@@ -180,6 +180,15 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 		"`" + voidRTT + "`", "`" + voidLate + "`", "`" + voidDrops + "`", "`" + voidEnded + "`", "`" + voidSilent + "`", fmt.Sprintf("a command for %.0f s", answerTimeout.Seconds()), "`" + voidUnconnected + "`",
 		"`" + voidDrain + "`", "`" + voidAgreement + "`", "`" + voidControl + "`", "`" + voidUnanswered + "`", "`" + voidUnfinished + "`",
 		"`" + voidHistory + "`", "`" + voidNoHistory + "`", fmt.Sprintf("within %v", checkTimeout), "`" + voidNoStates + "`",
+		"`" + voidFault + "`", "`" + voidNeverFired + "`", "`" + voidNobody + "`", "`" + voidFaultFailed + "`",
+		fmt.Sprintf("within %v after the load", healTimeout), fmt.Sprintf("without a duration within %v", proofTimeout),
+		fmt.Sprintf("of %d looks", slowSamples), fmt.Sprintf("give or take %.0f%%", 100*slowTolerance),
+		fmt.Sprintf("of %d frames, one way, none arrives within twice the usual time and %v", cutFrames, lostAfter),
+		fmt.Sprintf("the least of %d delays", delayFrames), fmt.Sprintf("within %v or %.0f%%", delayTolerance, 100*delayShare),
+		fmt.Sprintf("within %d standard deviations of what is wanted, and %d away", fitSigmas, changeSigmas),
+		fmt.Sprintf("below %d Mbit/s | %d full frames", fastestRate/1_000_000, rateFrames), fmt.Sprintf("less %.0f%%", 100*rateShare),
+		fmt.Sprintf("%v apart: the rate within %.0f%%", clockTime, 100*clockShare), fmt.Sprintf("difference within %v", clockJump),
+		fmt.Sprintf("stands still for %v", settledTime),
 		"`" + voidNoLeader + "`", "`" + voidStopped + "`", "every 1,000 slots", "`" + results.ViolationPage + "`",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(string(page)), " "), text) {

@@ -17,9 +17,8 @@ import (
 
 // documentedEvent is a line of events.jsonl.
 type documentedEvent struct {
-	TimeNS int64            `json:"time_ns"`
-	Node   string           `json:"node"`
-	Peer   consensus.NodeID `json:"peer,omitempty"`
+	TimeNS int64  `json:"time_ns"`
+	Node   string `json:"node"`
 	consensus.Event
 }
 
@@ -47,6 +46,8 @@ func TestTheExamplesInTheDocumentAreWhatNodesSpeak(t *testing.T) {
 		"line":    func() any { return &control.Line{} },
 		"cluster": func() any { return &control.Cluster{} },
 		"event":   func() any { return &documentedEvent{} },
+		// What a node is started with.
+		"initially": func() any { return &control.Initially{} },
 	}
 	seen := map[string]int{}
 	commands := map[string]bool{}
@@ -61,6 +62,11 @@ func TestTheExamplesInTheDocumentAreWhatNodesSpeak(t *testing.T) {
 		if err := strictly(text, newValue); err != nil {
 			t.Errorf("example of a %s: %v\n%s", kind, err, text)
 		}
+		if kind == "initially" {
+			if _, err := parseInjection([]byte(text)); err != nil {
+				t.Errorf("a node would refuse %s: %v", text, err)
+			}
+		}
 		if kind == "command" {
 			var command control.Command
 			_ = json.Unmarshal([]byte(text), &command)
@@ -70,7 +76,7 @@ func TestTheExamplesInTheDocumentAreWhatNodesSpeak(t *testing.T) {
 			}
 		}
 	}
-	if strings.Count(string(document), "```json") != seen["command"]+seen["line"]+seen["cluster"]+seen["event"] {
+	if strings.Count(string(document), "```json") != seen["command"]+seen["line"]+seen["cluster"]+seen["event"]+seen["initially"] {
 		t.Error("some example of JSON has no kind, so it wasn't checked")
 	}
 	for kind := range kinds {
@@ -78,7 +84,7 @@ func TestTheExamplesInTheDocumentAreWhatNodesSpeak(t *testing.T) {
 			t.Errorf("no example of a %s", kind)
 		}
 	}
-	for _, command := range []string{control.CommandStatus, control.CommandLoad, control.CommandProbe, control.CommandMeasure, control.CommandReconfigure, control.CommandSockets, control.CommandReceive, control.CommandSend, control.CommandFinish, control.CommandMeasure, control.CommandStop} {
+	for _, command := range []string{control.CommandStatus, control.CommandLoad, control.CommandProbe, control.CommandMeasure, control.CommandReconfigure, control.CommandSockets, control.CommandReceive, control.CommandSend, control.CommandFinish, control.CommandMeasure, control.CommandInject, control.CommandSubscribe, control.CommandStanding, control.CommandStop} {
 		if !commands[command] {
 			t.Errorf("no example of the command %s", command)
 		}
@@ -97,6 +103,20 @@ func TestTheDocumentMentionsEveryField(t *testing.T) {
 			ID: 1, Error: "e", Event: "e", Sockets: &control.Sockets{Connections: []control.Socket{{Node: "n"}}}, Hello: &control.Hello{}, Progress: &control.Progress{}, Probe: &control.Probed{},
 			Receiving: &control.Receiving{}, Sent: &control.Sent{}, Received: &control.Received{}, Measured: &control.Measured{},
 			Status: &control.Status{Status: consensus.Status{Configuration: 1, Counters: map[string]uint64{}}, StateHash: "h"},
+		},
+		control.Initially{
+			Injection: control.Injection{
+				Ignore: []control.Ignore{{Kinds: []string{"k"}, From: []string{"f"}}}, ClockRate: 1, ClockJumpNS: 1, SyncDelayNS: 1,
+				FailWrites: true, FullDisk: true,
+				Failpoints: []control.Failpoint{{Kind: "k", Slot: 1, Round: 1, To: "t", Count: 1}},
+			},
+			Subscriptions: []control.Subscription{{Slot: 1, Round: 1, Limit: 1}},
+		},
+		control.Line{
+			Trace: &control.Trace{Label: consensus.Label{Slot: 1, Round: 1, Leader: 1}, To: "t"}, Reached: &control.Reached{To: "t", Unacknowledged: true},
+			Standing: &control.Standing{Round: 1, Slot: 1, Configuration: 1, Injected: control.Injected{
+				Ignored: 1, Considered: 1, SlowSyncs: 1, LeastSyncNS: 1, RefusedBytes: 1, SuppressedTraces: 1,
+			}},
 		},
 		control.Cluster{
 			Options: map[string]any{"": 1}, Application: "a", Storage: "s",

@@ -56,6 +56,8 @@ type Options struct {
 	Name        string
 	// Dir is an existing folder for the node's files.
 	Dir string
+	// InjectionFile is the path of a control.Initially in JSON; empty means none.
+	InjectionFile string
 }
 
 // Streams are the process's standard streams.
@@ -76,6 +78,9 @@ type node struct {
 	events    *logfile.File
 	// failed takes the error that ends the node.
 	failed chan error
+	// initially is what goes wrong from the start, disk what goes wrong with the storage.
+	initially control.Initially
+	disk      storage.Disk
 
 	// driver and storage are nil for a mere client, client and requests for all
 	// others.
@@ -100,12 +105,16 @@ func Run(options Options, streams Streams) error {
 		self: self, cluster: cluster, failed: make(chan error, 1),
 		log: log.New(streams.Log, self.Name+": ", log.LstdFlags|log.Lmicroseconds|log.Lmsgprefix),
 	}
+	if n.initially, err = loadInjection(options.InjectionFile); err != nil {
+		return err
+	}
 	if err := n.open(options.Dir, streams); err != nil {
 		return errors.Join(err, n.close())
 	}
-	hello(n.channel, self.Name, self.Roles)
 	go func() { n.fail(n.channel.Serve(n.handle)) }()
-	err = <-n.failed
+	if err = <-n.failed; err != nil {
+		n.reportFailure(err)
+	}
 	n.channel.Close()
 	return errors.Join(err, n.closeSoon())
 }
@@ -163,6 +172,7 @@ func (n *node) open(dir string, streams Streams) error {
 		n.driver, err = driver.New(driver.Config{
 			Machine: machine, Application: consensus.NewApplication(n.cluster.Application.New()),
 			Storage: n.storage, Recovered: recovered, Transport: transport, Events: events, OnError: n.fail,
+			Names: n.cluster.names(), Initially: n.initially, OnTrace: n.trace, OnFailpoint: n.reach,
 		})
 		if err != nil {
 			return errors.Join(fmt.Errorf("starting %s: %w", n.self.Name, err), listener.Close())
@@ -170,21 +180,21 @@ func (n *node) open(dir string, streams Streams) error {
 	}
 	n.transport = transport
 	n.channel = control.NewChannel(streams.Input, streams.Output)
+	hello(n.channel, n.self.Name, n.self.Roles)
 	n.start()
 	return nil
 }
 
 // openStorage returns what the node has to remember.
 func (n *node) openStorage(dir string) (recovered storage.Recovered, err error) {
-	n.storage, recovered, err = storage.Open(dir, n.cluster.Storage, n.cluster.Protocol.Codec, n.fail)
+	n.disk.Set(diskFaults(n.initially.Injection))
+	n.storage, recovered, err = n.disk.Open(dir, n.cluster.Storage, n.cluster.Protocol.Codec, n.fail)
 	if err != nil {
 		return recovered, err
 	}
-	if recovered.TornBytes > 0 {
-		n.log.Printf("the storage ended in a write that was interrupted: its %d bytes are cut off", recovered.TornBytes)
-	}
-	if recovered.Snapshot != nil || len(recovered.Records) > 0 {
-		n.log.Printf("recovered a snapshot of %d bytes and %d records", len(recovered.Snapshot), len(recovered.Records))
+	if n.storage.Keeps() {
+		n.log.Printf("recovered %d records, %d torn bytes dropped, a snapshot of %d bytes",
+			len(recovered.Records), recovered.TornBytes, len(recovered.Snapshot))
 	}
 	return recovered, nil
 }
@@ -272,6 +282,12 @@ func (n *node) handle(command control.Command) control.Line {
 		return control.Line{Status: n.status()}
 	case control.CommandSockets:
 		return control.Line{Sockets: n.sockets()}
+	case control.CommandStanding:
+		return control.Line{Standing: n.standing()}
+	case control.CommandInject:
+		err = n.inject(*command.Injection)
+	case control.CommandSubscribe:
+		err = n.subscribe(command.Subscriptions)
 	case control.CommandLoad:
 		err = n.load(*command.Load)
 	case control.CommandReconfigure:

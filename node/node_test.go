@@ -283,11 +283,13 @@ func TestANodeThatCannotStartSaysWhy(t *testing.T) {
 		is      error
 		says    string
 	}{
-		"address in use":        {Options{file, "primary", dir}, syscall.EADDRINUSE, taken.Addr().String()},
-		"no folder":             {Options{file, "primary", filepath.Join(dir, "absent")}, os.ErrNotExist, "absent"},
-		"no such node":          {Options{file, "tertiary", dir}, nil, `no node is named "tertiary"`},
-		"no cluster file":       {Options{filepath.Join(dir, "x"), "primary", dir}, os.ErrNotExist, "cluster file"},
-		"refused configuration": {Options{onlyBackups, "spare", dir}, nil, "relay: no server"},
+		"address in use":        {Options{ClusterFile: file, Name: "primary", Dir: dir}, syscall.EADDRINUSE, taken.Addr().String()},
+		"no folder":             {Options{ClusterFile: file, Name: "primary", Dir: filepath.Join(dir, "absent")}, os.ErrNotExist, "absent"},
+		"no such node":          {Options{ClusterFile: file, Name: "tertiary", Dir: dir}, nil, `no node is named "tertiary"`},
+		"no cluster file":       {Options{ClusterFile: filepath.Join(dir, "x"), Name: "primary", Dir: dir}, os.ErrNotExist, "cluster file"},
+		"no injection file":     {Options{ClusterFile: file, Name: "primary", Dir: dir, InjectionFile: filepath.Join(dir, "y")}, os.ErrNotExist, "reading the injection"},
+		"bad injection file":    {Options{ClusterFile: file, Name: "primary", Dir: dir, InjectionFile: file}, control.ErrInjection, `unknown field "protocol"`},
+		"refused configuration": {Options{ClusterFile: onlyBackups, Name: "spare", Dir: dir}, nil, "relay: no server"},
 	} {
 		err := Run(c.options, Streams{Input: strings.NewReader(""), Output: io.Discard, Log: io.Discard})
 		if err == nil || !strings.Contains(err.Error(), c.says) || c.is != nil && !errors.Is(err, c.is) {

@@ -5,6 +5,9 @@ type Faults struct {
 	// StartNS is when the load began; all times of Faults count from there.
 	StartNS int64   `json:"start_ns"`
 	Faults  []Fault `json:"faults"`
+	// Hosts maps each node's name to its host's, so that Fault.Pairs and links can be told
+	// from nodes. Without it less can be derived.
+	Hosts map[string]string `json:"hosts,omitempty"`
 }
 
 // What became of a fault: Fault.Outcome.

@@ -43,6 +43,7 @@ const (
 	requestsFile    = "requests.csv.gz"
 	eventsFile      = "events.jsonl.gz"
 	linksFile       = "links.json"
+	faultsFile      = "faults.json"
 	timestampFormat = "20060102-150405"
 
 	// VerdictFile says whether a trial counts, and why not.

@@ -1,14 +1,16 @@
 // Package results reads and writes run folders, the only source of truth about
 // an experiment: what was planned, on what machine, each request's times, what
-// the links did, and whether a trial counts. It promises that a trial counts
+// broke, what the links did, and whether a trial counts. It promises that a trial counts
 // only once its verdict.json has been renamed into place, and that fields are
 // only ever added.
 //
 //	manifest.json      what was run, with what, where
 //	inputs/            copies of the files that the experiment names
 //	trials/0001/       one trial: requests.csv.gz, events.jsonl.gz, links.json,
-//	                   nodes/ (logs, exit statuses), verdict.json; where a
-//	                   history isn't linearizable, violation.json and .html
+//	                   faults.json (if there was a schedule of them), nodes/
+//	                   (logs, exit statuses), verdict.json; where a history isn't
+//	                   linearizable, violation.json and .html; derived of trials
+//	                   with faults: trace.csv
 //	summary.json       derived: the points with their statistics
 //	summary.csv        the same, one row a point
 //

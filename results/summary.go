@@ -22,6 +22,9 @@ type Summary struct {
 	// Interrupted is true if trials of the plan are missing.
 	Interrupted bool    `json:"interrupted"`
 	Points      []Point `json:"points"`
+	// FaultTiming is how far behind their requested times faults were applied, in all
+	// trials; null without faults.
+	FaultTiming *FaultTiming `json:"fault_timing,omitempty"`
 }
 
 // LabelSimulated marks what wasn't measured on a real network.
@@ -59,6 +62,10 @@ type Point struct {
 	Transport *Transport `json:"transport"`
 	// Captured is true if frames were captured in some trial, which costs time.
 	Captured bool `json:"captured,omitempty"`
+	// Faults are the entries of the schedule, in its order, with what became of them in
+	// all trials, void ones too. Recovery is what they cost, by entry, in the valid ones.
+	Faults   []FaultEntry        `json:"faults,omitempty"`
+	Recovery map[string]Recovery `json:"recovery,omitempty"`
 }
 
 // Latency is in milliseconds, from the intended time to the first answer. Mean

@@ -119,7 +119,8 @@ func bound(interval *[2]float64, i int) string {
 }
 
 // writeCSV writes a row for each point: the swept values in alphabetical order
-// of their paths, then the statistics; what is null is empty.
+// of their paths, then the statistics, at last the recovery from each entry of the
+// schedule of faults; what is null is empty.
 func (s *Summary) writeCSV(w io.Writer) error {
 	paths := s.paramPaths()
 	header := slices.Clone(paths)
@@ -127,6 +128,10 @@ func (s *Summary) writeCSV(w io.Writer) error {
 		header = append(header, column.name)
 	}
 	for _, column := range runColumns {
+		header = append(header, column.name)
+	}
+	recovery := s.recoveryColumns()
+	for _, column := range recovery {
 		header = append(header, column.name)
 	}
 	writer := csv.NewWriter(w)
@@ -143,6 +148,9 @@ func (s *Summary) writeCSV(w io.Writer) error {
 		}
 		for _, column := range runColumns {
 			row = append(row, column.cell(s))
+		}
+		for _, column := range recovery {
+			row = append(row, column.cell(&s.Points[i]))
 		}
 		if err := writer.Write(row); err != nil {
 			return err

@@ -62,6 +62,21 @@ func (f *Folder) ReadLinks(trial int) (*Links, error) {
 	return links, nil
 }
 
+// WriteFaults writes a trial's faults.json.
+func (f *Folder) WriteFaults(trial int, faults Faults) error {
+	return writeJSON(filepath.Join(f.TrialDir(trial), faultsFile), f.trials, faults)
+}
+
+// ReadFaults reads a trial's faults.json; the error wraps os.ErrNotExist if it
+// has none, as trials without a schedule do.
+func (f *Folder) ReadFaults(trial int) (*Faults, error) {
+	faults := &Faults{}
+	if err := readJSON(filepath.Join(f.TrialDir(trial), faultsFile), faults); err != nil {
+		return nil, err
+	}
+	return faults, nil
+}
+
 // WriteVerdict writes a trial's verdict.json, which must be its last file: from
 // then on the trial counts and can't be written again (ErrExists).
 func (f *Folder) WriteVerdict(verdict Verdict) error {

@@ -100,6 +100,8 @@ on from the storage in its folder.`,
 	cmd.Flags().StringVar(&options.ClusterFile, "cluster", "", "the cluster `file`, in JSON, the same for all nodes")
 	cmd.Flags().StringVar(&options.Name, "name", "", "the node's `name` in the cluster file")
 	cmd.Flags().StringVar(&options.Dir, "dir", ".", "an existing `folder` for the node's files")
+	cmd.Flags().StringVar(&options.InjectionFile, "injection", "",
+		"a `file`, in JSON, of what goes wrong from the start and which events are reported (default: nothing)")
 	return cmd
 }
 

@@ -69,6 +69,11 @@ func TestExitStatusesAndMessages(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(`{"protocol": "multipaxos", "options": {"window": 0}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	good := filepath.Join(dir, "good.json")
+	if err := os.WriteFile(good, []byte(`{"protocol": "multipaxos", "seed": 1, "nodes": [
+		{"id": 1, "name": "x", "roles": ["replica", "leader", "acceptor"], "address": "127.0.0.1:1"}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		arguments []string
 		status    int
@@ -82,6 +87,7 @@ func TestExitStatusesAndMessages(t *testing.T) {
 		"stray argument":   {[]string{"version", "now"}, exitUsage, `"now"`},
 		"no cluster file":  {[]string{"run", "--cluster", filepath.Join(dir, "absent"), "--name", "x"}, exitFailed, "absent"},
 		"bad cluster file": {[]string{"run", "--cluster", bad, "--name", "x"}, exitFailed, "option window is 0"},
+		"bad injection":    {[]string{"run", "--cluster", good, "--name", "x", "--injection", bad}, exitFailed, "bad.json: bad injection"},
 		"bad address":      {[]string{"echo", "--name", "h1", "--listen", "nowhere"}, exitFailed, "nowhere"},
 		"version":          {[]string{"version"}, exitGood, ""},
 		"no command":       {nil, exitGood, ""},

@@ -66,7 +66,8 @@ func newRun(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Run an experiment and report what was measured",
 		Long: `run carries out every trial of an experiment and prints a table of latency and
 throughput with 95% confidence intervals. All that was measured goes to the run
-folder. Ctrl-C keeps the trials that are finished. Where this system allows no
+folder. Where faults are scheduled, it says what each cost and plots one trial's
+latencies. Ctrl-C keeps the trials that are finished. Where this system allows no
 network namespaces, the engine auto simulates the experiment in virtual time, and
 says so.
 
@@ -91,7 +92,14 @@ Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
 				Links: links, Dir: out, NodeBinary: node, CommandLine: os.Args, Progress: progress,
 			})
 			progress.Close()
-			return finish(folder, summary, err, asJSON, stdout, stderr)
+			err = finish(folder, summary, err, asJSON, stdout, stderr)
+			if folder == nil || summary == nil {
+				return err
+			}
+			if problem := traces(folder, !asJSON && !quiet, stdout); err == nil {
+				return problem
+			}
+			return err
 		},
 	}
 	spec.add(cmd)
@@ -176,37 +184,5 @@ func newPlan(stdout io.Writer) *cobra.Command {
 		},
 	}
 	spec.add(cmd)
-	return cmd
-}
-
-func newReport(stdout, stderr io.Writer) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:     "report DIR",
-		Short:   "Derive the summary of a run folder again and show it",
-		Example: "  bench report results/runs/quickstart-20261121-101500",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, arguments []string) error {
-			folder, err := results.Open(arguments[0])
-			if err != nil {
-				return usageError{err}
-			}
-			if folder.Manifest().Kind == results.KindRTT {
-				return reportRTTs(cmd.Context(), folder, asJSON, stdout, stderr)
-			}
-			summary, err := harness.Summarise(folder)
-			if summary == nil {
-				return err
-			}
-			if err != nil { // somebody else's folder, perhaps: what can be seen is shown
-				fmt.Fprintf(stderr, "bench: the summary was not written: %v\n", err)
-			}
-			if err := show(folder, summary, asJSON, stdout); err != nil {
-				return err
-			}
-			return verdictOf(summary)
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON instead of the table")
 	return cmd
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"quorumlab/faults"
@@ -55,8 +54,6 @@ type Simulation struct {
 	Stop  Stop
 	// Faults is the schedule of what breaks, which faults.Check has nothing against.
 	Faults []faults.Fault
-	// Actions happen while the load runs, in the order of their times.
-	Actions []Action
 	// Row takes each request once it is answered or given up, Event what the named
 	// node reports, both in the order of their times; Live, unless nil, is called
 	// now and then.
@@ -94,34 +91,6 @@ type Stop struct {
 	// Requests ends the load once so many requests are answered.
 	Requests uint64 `json:"requests,omitempty"`
 }
-
-// Action is something done to a node while the load runs.
-type Action struct {
-	// At counts from the beginning of the load.
-	At   time.Duration
-	Node string
-	Kind ActionKind
-	// Change is the configuration's, in the protocol's JSON (ActionReconfigure).
-	Change json.RawMessage
-	// Link is the link's name, AToB and BToA its parameters from then on (ActionLink).
-	Link       string
-	AToB, BToA topologies.Parameters
-}
-
-// ActionKind says what an action does.
-type ActionKind uint8
-
-const (
-	// ActionKill ends a process at once; what its storage hasn't synced is lost
-	// where the storage is fsync.
-	ActionKill ActionKind = iota + 1
-	// ActionRestart starts a killed process again from its storage.
-	ActionRestart
-	// ActionReconfigure hands a process a change of the configuration.
-	ActionReconfigure
-	// ActionLink changes a link as Lab.SetLink does.
-	ActionLink
-)
 
 // Simulated is what came of a simulation.
 type Simulated struct {

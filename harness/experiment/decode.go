@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,18 +22,24 @@ type field struct {
 // embeds it.
 const inlined = ",inline"
 
-// fieldsOf lists the keys of a struct, as its yaml tags name them.
+// fieldsOf lists the keys of a struct, as its yaml tags name them. Its own keys hide those
+// of the same name that it embeds, as fields do in Go.
 func fieldsOf(t reflect.Type) []field {
-	var fields []field
+	var fields, embedded []field
 	for i := range t.NumField() {
 		switch key := t.Field(i).Tag.Get("yaml"); key {
 		case "-", "": // the latter are unexported
 		case inlined:
 			for _, f := range fieldsOf(t.Field(i).Type) {
-				fields = append(fields, field{f.key, append([]int{i}, f.index...)})
+				embedded = append(embedded, field{f.key, append([]int{i}, f.index...)})
 			}
 		default:
 			fields = append(fields, field{key, []int{i}})
+		}
+	}
+	for _, f := range embedded {
+		if !slices.ContainsFunc(fields, func(own field) bool { return own.key == f.key }) {
+			fields = append(fields, f)
 		}
 	}
 	return fields
@@ -101,10 +108,14 @@ func keysOf(t reflect.Type) []string {
 	return keys
 }
 
-// fieldsNamed lists the paths that end in the key.
+// fieldsNamed lists the paths that end in the key, but for those in the schedule of
+// faults, which stand for nothing outside of its entries.
 func fieldsNamed(key string) []string {
 	var paths []string
 	for _, path := range fieldPaths {
+		if strings.HasPrefix(path, faultsKey+".") {
+			continue
+		}
 		if path == key || strings.HasSuffix(path, "."+key) {
 			paths = append(paths, path)
 		}
@@ -130,7 +141,7 @@ func checkPath(file string, at origin, path string) error {
 			}
 			t = t.Elem()
 		case reflect.Slice:
-			if _, ok := indexIn(key, maxTokens); !ok {
+			if _, ok := indexIn(key, maxTokens); !ok && !hasIDs(t, key) {
 				return errorAt(file, at, Error{Path: join(parent, key), Want: "a number from 0 on",
 					Message: fmt.Sprintf("unknown key %s: %s is a list: want a number from 0 on", printable(join(parent, key)), parent)})
 			}
@@ -145,6 +156,11 @@ func checkPath(file string, at origin, path string) error {
 		}
 	}
 	return nil
+}
+
+// hasIDs tells whether the items of a list may be named by an id such as this one.
+func hasIDs(list reflect.Type, id string) bool {
+	return list.Elem() == reflect.TypeFor[Fault]() && validID.MatchString(id)
 }
 
 func fieldType(t reflect.Type, key string) (reflect.Type, bool) {

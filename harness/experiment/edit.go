@@ -12,11 +12,12 @@ import (
 // path's end.
 func (n *node) find(path string) (at entry, exact bool) {
 	at = entry{at: n.at, value: n}
+	parent := ""
 	for _, key := range strings.Split(path, ".") {
 		next, ok := at.value.entry(key)
 		if !ok && at.value.kind == kindList {
 			var index int
-			if index, ok = indexIn(key, len(at.value.items)); ok {
+			if index, ok = at.value.item(parent, key); ok {
 				item := at.value.items[index]
 				next = entry{key: key, at: item.at, value: item}
 			}
@@ -24,9 +25,51 @@ func (n *node) find(path string) (at entry, exact bool) {
 		if !ok {
 			return at, false
 		}
-		at = next
+		at, parent = next, join(parent, key)
 	}
 	return at, true
+}
+
+// item reads a key of a list that stands at the path: the number of an item or, of a
+// fault, its ID.
+func (n *node) item(path, key string) (int, bool) {
+	if index, ok := indexIn(key, len(n.items)); ok {
+		return index, true
+	}
+	if path != faultsKey {
+		return 0, false
+	}
+	number := map[string]int{}
+	for i, fault := range n.items {
+		name, _ := fault.entry(nameKey)
+		id, given := fault.entry(idKey)
+		if name.value != nil {
+			number[name.value.text]++
+		}
+		if given && id.value.text == key || !given && name.value != nil && name.value.text+strconv.Itoa(number[name.value.text]) == key {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// numbered is a path with the numbers of faults in place of their IDs.
+func (n *node) numbered(path string) string {
+	list, ok := n.entry(faultsKey)
+	id, isFault := strings.CutPrefix(path, faultsKey+".")
+	if !ok || !isFault {
+		return path
+	}
+	id, rest, deeper := strings.Cut(id, ".")
+	index, known := list.value.item(faultsKey, id)
+	if !known {
+		return path
+	}
+	path = join(faultsKey, strconv.Itoa(index))
+	if deeper {
+		path += "." + rest
+	}
+	return path
 }
 
 // indexIn reads the number of one of so many items.
@@ -78,13 +121,16 @@ func (n *node) replace(parent string, keys []string, value *node) (changed, obst
 func (l *loader) inTheWay(obstacle *node, parent, path, meant string) error {
 	e := Error{Path: parent, Value: obstacle.describe(), Want: obstacle.way() + ", for " + meant}
 	key, _, _ := strings.Cut(strings.TrimPrefix(path, parent+"."), ".")
-	if obstacle.kind == kindList && wholeNumber.MatchString(key) {
+	if obstacle.kind == kindList && (wholeNumber.MatchString(key) || parent == faultsKey) {
 		want := fmt.Sprintf("one from %s to %s", join(parent, "0"), join(parent, strconv.Itoa(len(obstacle.items)-1)))
 		switch len(obstacle.items) {
 		case 0:
 			want = "items in " + parent
 		case 1:
 			want = join(parent, "0")
+		}
+		if parent == faultsKey && len(obstacle.items) > 0 {
+			want += ", or the id of one"
 		}
 		e.Path, e.Want = join(parent, key), want+", for "+meant
 		e.Message = fmt.Sprintf("there is no %s: want %s", printable(e.Path), e.Want)
@@ -102,7 +148,7 @@ func (n *node) way() string {
 
 // replaceItem is replace for a list.
 func (n *node) replaceItem(parent string, keys []string, value *node) (changed, obstacle *node, obstaclePath string) {
-	index, ok := indexIn(keys[0], len(n.items))
+	index, ok := n.item(parent, keys[0])
 	if !ok {
 		return nil, n, parent
 	}

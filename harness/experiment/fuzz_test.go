@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"quorumlab/faults"
 	"quorumlab/topologies"
 )
 
@@ -39,6 +40,16 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte("version: 1\n"), set)
 	}
+	for _, set := range []string{
+		"faults=[{name: crash, whom: leader, at: 10s}]", "faults=[{name: cut, from: all, to: [leader, minority], random: {mean: 2s}, for: {uniform: [1s, 2s]}}]",
+		"faults=[{id: a, name: degrade, links: '*', loss: 5%, at: 1s, every: 2s}, {name: heal, fault: a, after: {fault: a, by: 1s}}]",
+		"faults=[{name: crash, whom: leader1, failpoint: {place: after_send, kind: phase2a, to: acceptor1}}]",
+		"faults=[{name: partition, groups: [[leader1], acceptors], on: {event: leader_elected, count: 2, delay: 5ms}, for: {exponential: 1s}}]",
+		"sweep.faults=[[{name: clock, whom: all, rate: 2, at: 1s}], [{name: clock, whom: all, jump: -1s, at: 1s}]]", "faults.a.whom=leader", "faults.0={}",
+	} {
+		f.Add([]byte("version: 1\n"), set)
+		f.Add([]byte("version: 1\nfaults:\n  - {id: a, name: crash, whom: leader, at: 10s}\n"), set)
+	}
 	f.Fuzz(func(t *testing.T, data []byte, set string) {
 		overrides := testOverrides()
 		if set != "" {
@@ -61,6 +72,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, point := range source.Points[:min(3, len(source.Points))] {
 			checkDeployment(t, point.Spec)
+			checkSchedule(t, point.Spec)
 			if _, err := point.Params.MarshalJSON(); err != nil {
 				t.Errorf("the parameters %v: %v", point.Params, err)
 			}
@@ -72,6 +84,32 @@ func FuzzParse(f *testing.F) {
 // devices of the machine, say.
 func namesForeignFiles(data []byte) bool {
 	return bytes.Contains(data, []byte("../")) || bytes.Contains(data, []byte("/proc")) || bytes.Contains(data, []byte("/sys")) || bytes.Contains(data, []byte("/dev"))
+}
+
+// checkSchedule wants words for each fault, and a schedule that makes a director.
+func checkSchedule(t *testing.T, s *Spec) {
+	t.Helper()
+	schedule := s.Schedule()
+	if lines := s.ScheduleLines(); len(lines) != len(schedule) || len(schedule) != len(s.Faults) {
+		t.Errorf("%d faults are %d in the schedule and %d in words", len(s.Faults), len(schedule), len(lines))
+	}
+	if len(schedule) == 0 {
+		return
+	}
+	world := s.World(1, EngineSim)
+	director := faults.NewDirector(schedule, world, 1, func() []string { return nil })
+	director.Begin()
+	for range 100 {
+		at, ok := director.Next()
+		if !ok || at > world.Load {
+			break
+		}
+		director.Advance(at)
+	}
+	director.End(world.Load)
+	if len(director.Records()) == 0 {
+		t.Error("nothing has become of a schedule, not even that it never fired")
+	}
 }
 
 // checkDeployment wants each process on a host that there is, at an address of its own,

@@ -24,9 +24,11 @@ func init() {
 		Name: "multipaxos",
 		Roles: []consensus.RoleSpec{
 			{Name: "replica", Default: 2, Min: 1, Serves: true},
-			{Name: "leader", Default: 2, Min: 1, Replaceable: true},
-			{Name: "acceptor", Default: 3, Min: 1, Replaceable: true},
+			{Name: "leader", Default: 2, Min: 1, Replaceable: true, Leads: true},
+			{Name: "acceptor", Default: 3, Min: 1, Replaceable: true, Votes: true},
 		},
+		Events:      []consensus.EventSpec{{Kind: "adopted", Meaning: consensus.MeaningElected}, {Kind: "reconfigure"}},
+		Messages:    []string{"phase1a", "phase2a", "phase2b"},
 		Reconfigure: reconfigureTest,
 	})
 	consensus.Register(&consensus.Protocol{

@@ -309,11 +309,15 @@ func badLink(err error, name string, layers []string) error {
 	for _, at := range layers {
 		fields = append(fields, join(at, field))
 	}
-	want := strings.ReplaceAll(bad.Want, topologies.MaxDelay.String(), Duration(topologies.MaxDelay).String())
+	return &problem{at: fields, value: bad.Value, want: wantOfLink(bad.Want), err: err}
+}
+
+// wantOfLink writes what would be right for a parameter of a link as experiments do.
+func wantOfLink(want string) string {
 	if strings.HasPrefix(want, "a probability") {
-		want = wantProbability
+		return wantProbability
 	}
-	return &problem{at: fields, value: bad.Value, want: want, err: err}
+	return strings.ReplaceAll(want, topologies.MaxDelay.String(), Duration(topologies.MaxDelay).String())
 }
 
 // captured lists the links that the patterns of Capture match.

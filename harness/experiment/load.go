@@ -45,6 +45,10 @@ type Source struct {
 	// Points are all combinations of the swept values, the last swept field
 	// varying fastest; one point without parameters if nothing is swept.
 	Points []Point
+
+	// loader and axes are what it was read with.
+	loader *loader
+	axes   []axis
 }
 
 // Point is one combination of swept values.
@@ -144,7 +148,26 @@ func (l *loader) load(data []byte) (*Source, error) {
 		return nil, err
 	}
 	source.Inputs = l.inputs.all()
+	source.loader, source.axes = l, axes
 	return source, nil
+}
+
+// CheckOn refuses, with an *Error as Load's, an experiment whose schedule an engine can't
+// carry out: for where the experiment says auto, and it turns out which that is.
+func (s *Source) CheckOn(engine string) error {
+	for _, point := range s.Points {
+		if len(point.Spec.Faults) == 0 || point.Spec.Engine != EngineAuto {
+			continue
+		}
+		root, _, err := s.loader.combine(s.axes, point.Index)
+		if err != nil {
+			return err
+		}
+		if err := s.loader.check(root, point.Spec).schedule(engine); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkSections refuses sections that would be in vain: those of a kind of topology that
@@ -315,8 +338,10 @@ func (l *loader) refuseSwept(root *node, path string, at origin) error {
 	if !ok {
 		return nil
 	}
+	set := root.numbered(path)
 	for _, e := range sweep.value.entries {
-		if neverSwept(e.key) == "" && (path == e.key || strings.HasPrefix(path, e.key+".")) {
+		swept := root.numbered(e.key)
+		if neverSwept(e.key) == "" && (set == swept || strings.HasPrefix(set, swept+".")) {
 			return errorAt(l.file, at, Error{Path: path, Want: "sweep." + e.key,
 				Message: fmt.Sprintf("%s is swept by the file: want --set 'sweep.%s=[...]'", path, e.key)})
 		}

@@ -21,7 +21,9 @@ type Spec struct {
 	Topology Topology `yaml:"topology" json:"topology"`
 	Workload Workload `yaml:"workload" json:"workload"`
 	Phases   Phases   `yaml:"phases" json:"phases"`
-	Stop     Stop     `yaml:"stop" json:"stop"`
+	// Faults are what breaks.
+	Faults []Fault `yaml:"faults" json:"faults,omitempty"`
+	Stop   Stop    `yaml:"stop" json:"stop"`
 	// Capture are the links whose frames labs write down, by name or pattern.
 	Capture []string `yaml:"capture" json:"capture,omitempty"`
 	// Simulation is for the engine sim only; others run in real time.

@@ -94,9 +94,11 @@ func ValueText(value any) string {
 
 // axis is a swept field whose values know where they stand.
 type axis struct {
-	path   string
-	at     origin
-	values []*node
+	path string
+	// numbered is the path with a dot behind it, and no IDs of faults in it.
+	numbered string
+	at       origin
+	values   []*node
 }
 
 func (a axis) public() Axis {
@@ -122,12 +124,12 @@ func (l *loader) axes(sweep entry) ([]axis, error) {
 	}
 	var axes []axis
 	for _, e := range sweep.value.entries {
-		a := axis{path: e.key, at: e.at, values: e.value.items}
+		a := axis{path: e.key, numbered: l.root.numbered(e.key) + ".", at: e.at, values: e.value.items}
 		if err := l.checkAxis(a, e.value); err != nil {
 			return nil, err
 		}
 		for _, other := range axes {
-			if strings.HasPrefix(a.path, other.path+".") || strings.HasPrefix(other.path, a.path+".") {
+			if strings.HasPrefix(a.numbered, other.numbered) || strings.HasPrefix(other.numbered, a.numbered) {
 				return nil, errorAt(l.file, a.at, Error{Path: a.path, Want: "one of the two",
 					Message: fmt.Sprintf("%s and %s can't both be swept: one is part of the other", other.path, a.path)})
 			}

@@ -97,7 +97,7 @@ func (c checker) say(message, want string, paths ...string) error {
 // all checks everything about one point.
 func (c checker) all() error {
 	for _, check := range []func() error{
-		c.run, c.engine, c.system, c.hosts, c.options, c.topology, c.load, c.mix, c.phases, c.stop, c.simulation,
+		c.run, c.engine, c.system, c.hosts, c.options, c.topology, c.load, c.mix, c.phases, c.stop, c.simulation, c.faults,
 	} {
 		if err := check(); err != nil {
 			return err

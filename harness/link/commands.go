@@ -28,6 +28,9 @@ type commander struct {
 	dropped uint64
 	// captures are the latest of each link that had one.
 	captures map[int]*capture
+	// stages are the emulator's, in their order; stageOf finds one by its pair.
+	stages  []pairStage
+	stageOf map[int]int
 	// missed counts, by direction, what captures that have ended lack.
 	missed []uint64
 }
@@ -41,7 +44,7 @@ func newCommander(e *emulator) (*commander, error) {
 	topology.Links = slices.Clone(topology.Links)
 	return &commander{
 		emulator: e, topology: &topology, dropped: dropped,
-		captures: map[int]*capture{}, missed: make([]uint64, len(e.models)),
+		captures: map[int]*capture{}, stageOf: map[int]int{}, missed: make([]uint64, len(e.models)),
 	}, nil
 }
 
@@ -51,8 +54,12 @@ func (c *commander) execute(line []byte) (answer any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if command.Command == CommandReport {
+	switch command.Command {
+	case CommandReport:
 		return c.report()
+	case CommandSetPairs:
+		err := c.setPairs(command.Pairs)
+		return EmulatorAnswer{Done: err == nil}, err
 	}
 	link := slices.IndexFunc(c.topology.Links, func(l topologies.Link) bool { return l.Name == command.Link })
 	if link < 0 {
@@ -87,13 +94,25 @@ func parseCommand(line []byte) (EmulatorCommand, error) {
 		if err := command.BToA.Check(); err != nil {
 			return command, fmt.Errorf("link emulator: link %q from b to a: %w", command.Link, err)
 		}
+	case CommandSetPairs:
+		for _, p := range command.Pairs {
+			if p.From == p.To {
+				return command, fmt.Errorf("link emulator: %q from host %q to itself", CommandSetPairs, p.From)
+			}
+			if p.Parameters == nil {
+				continue
+			}
+			if err := p.Parameters.Check(); err != nil {
+				return command, fmt.Errorf("link emulator: host %q to host %q: %w", p.From, p.To, err)
+			}
+		}
 	case CommandCapture:
 		if command.Path == "" {
 			return command, fmt.Errorf("link emulator: %q of link %q without a path", CommandCapture, command.Link)
 		}
 	default:
-		return command, fmt.Errorf("link emulator: the command is %q, want %q, %q, %q or %q",
-			command.Command, CommandReport, CommandSet, CommandCapture, CommandEndCapture)
+		return command, fmt.Errorf("link emulator: the command is %q, want %q, %q, %q, %q or %q",
+			command.Command, CommandReport, CommandSet, CommandSetPairs, CommandCapture, CommandEndCapture)
 	}
 	return command, nil
 }
@@ -133,6 +152,7 @@ func (c *commander) report() (EmulatorReport, error) {
 	// by the interface's counter, or by both.
 	counted.sendFailures += max(counted.interfaceDrops, dropped-min(dropped, c.dropped))
 	report := counted.report(c.topology)
+	report.Pairs = c.pairReports(counted.directions[len(report.Directions):])
 	for i := range report.Directions {
 		report.Directions[i].CaptureMissed = c.missed[i]
 		if capture := c.captures[i/2]; capture != nil {
@@ -191,7 +211,7 @@ func (e *emulator) changeAt(nowNS int64, link int, aToB, bToA topologies.Paramet
 		e.ports[i].arrivedNS = max(e.ports[i].arrivedNS, nowNS)
 	}
 	if paths != nil {
-		e.paths = paths
+		e.reroute(paths)
 	}
 	e.refold()
 }

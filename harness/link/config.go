@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -16,15 +17,18 @@ import (
 // fabric is a checked configuration, made ready for forwarding.
 type fabric struct {
 	topology *topologies.Topology
+	// seed and startNS are the network's, for models that are made later.
+	seed    uint64
+	startNS int64
 	// ports has one entry a host, in the topology's order.
 	ports []fabricPort
 	// byInterface finds a port by its interface's index, byAddress by the host's
 	// IPv4 address.
 	byInterface map[int32]int32
 	byAddress   map[uint32]int32
-	// models has two entries a link, A to B first.
+	// models has two entries a link, A to B first, then one for each stage of a pair.
 	models []*Model
-	// paths is what findPaths found.
+	// paths is what findPaths found, with the pairs' stages.
 	paths [][]uint32
 }
 
@@ -44,8 +48,11 @@ func newFabric(config EmulatorConfig, startNS int64, resolve func(interfaceName 
 	if config.BufferBytes < 0 {
 		return nil, fmt.Errorf("link emulator: buffer_bytes is %d, want 0 (the default) or more", config.BufferBytes)
 	}
-	f := &fabric{topology: config.Topology, byInterface: map[int32]int32{}, byAddress: map[uint32]int32{}}
-	if err := f.addModels(config.Seed, startNS); err != nil {
+	f := &fabric{
+		topology: config.Topology, seed: config.Seed, startNS: startNS,
+		byInterface: map[int32]int32{}, byAddress: map[uint32]int32{},
+	}
+	if err := f.addModels(); err != nil {
 		return nil, err
 	}
 	if err := f.addPorts(config.Ports, resolve); err != nil {
@@ -57,7 +64,7 @@ func newFabric(config EmulatorConfig, startNS int64, resolve func(interfaceName 
 }
 
 // addModels checks parameters once, however many links have them.
-func (f *fabric) addModels(seed uint64, startNS int64) error {
+func (f *fabric) addModels() error {
 	checked := map[topologies.Parameters]func(seed uint64, startNS int64) *Model{}
 	for i := range f.topology.Links {
 		for direction, p := range bothWays(&f.topology.Links[i]) {
@@ -69,7 +76,7 @@ func (f *fabric) addModels(seed uint64, startNS int64) error {
 				models = Models(*p)
 				checked[*p] = models
 			}
-			f.models = append(f.models, models(DirectionSeed(seed, i, direction == 1), startNS))
+			f.models = append(f.models, models(DirectionSeed(f.seed, i, direction == 1), f.startNS))
 		}
 	}
 	return nil
@@ -117,14 +124,14 @@ func (f *fabric) addPorts(ports []Port, resolve func(string) (int, error)) error
 }
 
 // findPaths finds, for source * hosts + destination, the directions to traverse; none
-// if there is no way. A way that is barred only by links that are down is taken as if they
-// were up: the first of these drops the frames, and they are counted there.
+// if there is no way. Where links that are down bar every way, it is the one with the
+// fewest of them: the first of these drops the frames, and they are counted there.
 func findPaths(t *topologies.Topology) ([][]uint32, error) {
 	graph, err := t.Graph()
 	if err != nil {
 		return nil, fmt.Errorf("link emulator: %w", err)
 	}
-	raised, err := allUp(t).Graph()
+	raised, err := raise(t).Graph()
 	if err != nil {
 		return nil, fmt.Errorf("link emulator: %w", err)
 	}
@@ -149,14 +156,31 @@ func findPaths(t *topologies.Topology) ([][]uint32, error) {
 	return paths, nil
 }
 
-// allUp is the topology with no link down.
-func allUp(t *topologies.Topology) *topologies.Topology {
-	raised := *t
-	raised.Links = slices.Clone(t.Links)
-	for i := range raised.Links {
-		raised.Links[i].AToB.Down, raised.Links[i].BToA.Down = false, false
+// Delays that stand for what counts more than delays: a hop, where paths have the fewest,
+// and a direction that is down.
+const (
+	hopDelay  = time.Duration(1 << 41)
+	downDelay = time.Duration(1 << 51)
+)
+
+// raise is the topology with no link down. Paths in it have as few as they can of those
+// that were, then are what they are anyway.
+func raise(t *topologies.Topology) *topologies.Topology {
+	up := *t
+	up.Routing = topologies.RoutingDelay
+	up.Links = slices.Clone(t.Links)
+	for i := range up.Links {
+		for _, p := range bothWays(&up.Links[i]) {
+			if t.Routing == topologies.RoutingHops {
+				p.Delay += hopDelay
+			}
+			if p.Down {
+				p.Down = false
+				p.Delay += downDelay
+			}
+		}
 	}
-	return &raised
+	return &up
 }
 
 // directionIndex numbers directions as LinkReport.Directions does.

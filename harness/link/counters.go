@@ -20,6 +20,7 @@ type directionCounters struct {
 
 // counters are what an emulator has done.
 type counters struct {
+	// directions are the links' and then the stages of pairs.
 	directions []directionCounters
 	lateness   [len(latenessBoundsNS) + 1]uint64
 	// latenessTotalNS sums what lateness counts.
@@ -58,6 +59,13 @@ func (d *directionCounters) transmitted(bytes int, fate *Fate) {
 	}
 }
 
+// fill puts the counters under their names.
+func (d *directionCounters) fill(named *engine.DirectionReport) {
+	named.Frames, named.Bytes = d.frames, d.bytes
+	named.LossDrops, named.QueueDrops, named.DownDrops = d.lossDrops, d.queueDrops, d.downDrops
+	named.Duplicates, named.Corrupted, named.Reordered = d.duplicates, d.corrupted, d.reordered
+}
+
 // sent counts a frame that left so much after its deadline.
 func (c *counters) sent(latenessNS int64) {
 	c.latenessTotalNS += max(latenessNS, 0)
@@ -77,7 +85,7 @@ func (c *counters) clone() counters {
 	return copied
 }
 
-// report names the counters.
+// report names the counters of all but pairs.
 func (c *counters) report(t *topologies.Topology) EmulatorReport {
 	r := EmulatorReport{
 		ReceiveDrops: c.receiveDrops,
@@ -100,11 +108,8 @@ func (c *counters) report(t *topologies.Topology) EmulatorReport {
 		}
 	}
 	r.Directions = namedDirections(t)
-	for i, d := range c.directions {
-		named := &r.Directions[i]
-		named.Frames, named.Bytes = d.frames, d.bytes
-		named.LossDrops, named.QueueDrops, named.DownDrops = d.lossDrops, d.queueDrops, d.downDrops
-		named.Duplicates, named.Corrupted, named.Reordered = d.duplicates, d.corrupted, d.reordered
+	for i := range r.Directions {
+		c.directions[i].fill(&r.Directions[i])
 	}
 	for i, frames := range c.lateness {
 		bucket := engine.LatenessBucket{Frames: frames}

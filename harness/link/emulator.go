@@ -63,6 +63,7 @@ func (c *commander) serve(stdin io.Reader, stdout io.Writer, ready EmulatorReady
 	}
 	commands := bufio.NewScanner(stdin)
 	commands.Buffer(nil, maxCommandBytes)
+	garbage := newCollector()
 	for commands.Scan() {
 		answer, err := c.execute(commands.Bytes())
 		if err != nil {
@@ -71,6 +72,7 @@ func (c *commander) serve(stdin io.Reader, stdout io.Writer, ready EmulatorReady
 		if err := answers.Encode(answer); err != nil {
 			return fmt.Errorf("link emulator: answering a command: %w", err)
 		}
+		garbage.collect()
 	}
 	if err := commands.Err(); err != nil {
 		return fmt.Errorf("link emulator: reading commands: %w", err)

@@ -47,6 +47,9 @@ type emulator struct {
 	queued int
 	// taps are the captures of the directions' links, nil where there is none.
 	taps []*capture
+	// stages are those of pairs that there ever were; ending counts those that end.
+	stages []stage
+	ending int
 	// places says which bits of frames are flipped.
 	places *rand.Rand
 
@@ -101,6 +104,9 @@ func (e *emulator) run(started func(scheduling string)) error {
 	runtime.LockOSThread() // never unlocked: the thread's priority dies with it
 	started(prioritise())
 	for {
+		if e.ending > 0 {
+			e.retire(e.clock.nowNS())
+		}
 		n, err := e.receive()
 		if err != nil {
 			return err
@@ -220,7 +226,7 @@ func (e *emulator) request(do func() error) {
 
 // quietMemory turns the garbage collector off until the process uses far more
 // than the emulator's bound, and returns what undoes that. A collection would make
-// frames late.
+// frames late. Forwarding makes no garbage; see collector for what commands make.
 func quietMemory(bufferBytes int64) (restore func()) {
 	if bufferBytes == 0 {
 		bufferBytes = defaultBufferBytes

@@ -12,6 +12,8 @@ package link
 
 import (
 	"fmt"
+	"hash/fnv"
+	"io"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -136,7 +138,7 @@ type Model struct {
 
 	jitter jitter
 	trace  *replay
-	// deliveredNS is the latest arrival so far of those that weren't reordered. While
+	// deliveredNS is the latest arrival so far of those that may not be overtaken. While
 	// delayOnly it is that of before: no frame arrives sooner.
 	deliveredNS int64
 }
@@ -215,6 +217,18 @@ func DirectionSeed(seed uint64, link int, reverse bool) uint64 {
 	if reverse {
 		z += 0x9e3779b97f4a7c15
 	}
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// PairSeed is DirectionSeed for the stage that frames from one host to another pass
+// before the first link of their path.
+func PairSeed(seed uint64, from, to string) uint64 {
+	// FNV-1a of the names tells pairs apart from each other and from links.
+	names := fnv.New64a()
+	_, _ = io.WriteString(names, from+">"+to)
+	z := seed ^ names.Sum64()
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
@@ -314,8 +328,11 @@ func (m *Model) propagate(arrival *Arrival, sentNS, delayNS int64) {
 	atNS := sentNS + m.jitter.draw(m.random, delayNS)
 	if m.inOrder {
 		atNS = max(atNS, m.deliveredNS)
+		m.deliveredNS = atNS
+	} else {
+		// What was free to be overtaken holds nobody up after a change either.
+		m.deliveredNS = max(m.deliveredNS, sentNS)
 	}
-	m.deliveredNS = max(m.deliveredNS, atNS)
 	arrival.AtNS = atNS
 }
 
@@ -326,7 +343,7 @@ func delivered(atNS int64) Fate {
 
 // Update changes what the direction does with frames that come from nowNS on. What is
 // on the way, or in the queue, keeps its time, and stays ahead of what follows unless
-// frames may overtake each other. The queue, the states of correlated losses and of
+// frames may overtake each other, before the change or after it. The queue, the states of correlated losses and of
 // Gilbert and Elliott's model, and a trace that stays the same go on where they are; a
 // new trace runs as if it had from the network's start. Parameters must have passed
 // their Check; others panic.

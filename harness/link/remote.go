@@ -62,6 +62,9 @@ const (
 	// CommandSet changes both directions of a link; an EmulatorAnswer says that it is
 	// in force.
 	CommandSet = "set"
+	// CommandSetPairs changes the stages of pairs of hosts, all at one moment; an
+	// EmulatorAnswer says that they are in force.
+	CommandSetPairs = "set_pairs"
 	// CommandCapture writes a link's frames to a file from now on; an EmulatorAnswer
 	// says that it has begun.
 	CommandCapture = "capture"
@@ -73,11 +76,13 @@ const (
 type EmulatorCommand struct {
 	// Command is one of the constants above.
 	Command string `json:"command"`
-	// Link is the link's name, for all but CommandReport.
+	// Link is the link's name, for CommandSet and captures.
 	Link string `json:"link,omitempty"`
 	// AToB and BToA are the link's parameters from now on, both for CommandSet.
 	AToB *topologies.Parameters `json:"a_to_b,omitempty"`
 	BToA *topologies.Parameters `json:"b_to_a,omitempty"`
+	// Pairs are the changes of CommandSetPairs.
+	Pairs []engine.PairChange `json:"pairs,omitempty"`
 	// Path is the file for CommandCapture. It must exist; the emulator appends to it.
 	Path string `json:"path,omitempty"`
 }
@@ -162,6 +167,24 @@ func (r *Remote) Report() (EmulatorReport, error) {
 // do more than delay need hosts that send single segments: see NeedsSegments.
 func (r *Remote) SetLink(link string, aToB, bToA topologies.Parameters) error {
 	return r.ask("changing link "+link, EmulatorCommand{Command: CommandSet, Link: link, AToB: &aToB, BToA: &bToA})
+}
+
+// SetPairs has frames from one host to another pass a further stage, which works like one
+// direction of a link, before the first link of their path; a change without parameters
+// takes the stage away. Frames that have come before keep their times; those that follow
+// don't overtake them unless the stage lets frames overtake each other. All pairs change
+// at one moment, and that is once it returns. It fails, changing nothing, if a host is
+// unknown or parameters make no sense. What SetLink says of single segments holds here too.
+func (r *Remote) SetPairs(changes []engine.PairChange) error {
+	return r.ask("changing "+pairNames(changes), EmulatorCommand{Command: CommandSetPairs, Pairs: changes})
+}
+
+// pairNames names what is changed, for errors.
+func pairNames(changes []engine.PairChange) string {
+	if len(changes) == 1 {
+		return fmt.Sprintf("the pair %s>%s", changes[0].From, changes[0].To)
+	}
+	return fmt.Sprintf("%d pairs", len(changes))
 }
 
 // Capture writes the frames of a link, as they enter and leave it in both directions,

@@ -157,7 +157,7 @@ func (s *sample) firstLeader() *results.Spread {
 }
 
 // summarisePoint makes the statistics of one point of its trials' verdicts.
-func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []results.Verdict) (results.Point, error) {
+func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []results.Verdict, late *timing) (results.Point, error) {
 	point := results.Point{Params: map[string]json.RawMessage{}}
 	if len(params) > 0 && string(params) != "null" {
 		if err := json.Unmarshal(params, &point.Params); err != nil {
@@ -165,6 +165,8 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 		}
 	}
 	var collected sample
+	var broken recoveries
+	var entries schedule
 	for _, verdict := range verdicts {
 		point.Attempted++
 		point.CheckedOperations += verdict.History.Operations
@@ -172,6 +174,9 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 		if point.PredictedMS == nil && verdict.PredictedNS > 0 {
 			ms := float64(verdict.PredictedNS) / 1e6
 			point.PredictedMS = &ms
+		}
+		if err := entries.addFaults(folder, verdict.Trial, late); err != nil {
+			return point, err
 		}
 		if !verdict.Valid {
 			point.Void++
@@ -190,7 +195,11 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 		if err := collected.addTrial(verdict, folder.Requests(verdict.Trial)); err != nil {
 			return point, err
 		}
+		if err := broken.addTrial(folder, verdict); err != nil {
+			return point, err
+		}
 	}
+	point.Faults, point.Recovery = entries.summary(), broken.summary()
 	point.Outcomes = collected.outcomes
 	point.Latency = collected.latency()
 	point.Throughput = collected.throughput()

@@ -42,13 +42,15 @@ func Summarise(folder *results.Folder) (*results.Summary, error) {
 	for _, verdict := range verdicts {
 		byPoint[verdict.Point] = append(byPoint[verdict.Point], verdict)
 	}
+	var late timing
 	for _, planned := range plannedPoints(manifest.Plan) {
-		point, err := summarisePoint(folder, planned.params, byPoint[planned.number])
+		point, err := summarisePoint(folder, planned.params, byPoint[planned.number], &late)
 		if err != nil {
 			return nil, fmt.Errorf("summarising %s: %w", folder.Dir(), err)
 		}
 		summary.Points = append(summary.Points, point)
 	}
+	summary.FaultTiming = late.summary()
 	judge(summary, verdicts, len(missing))
 	return summary, nil
 }

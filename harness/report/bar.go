@@ -144,6 +144,17 @@ func (p *barProgress) TrialLive(elapsed, total time.Duration, answeredRPS float6
 	p.bar.SetCurrent(int64(min(max(elapsed, 0), total)))
 }
 
+func (p *barProgress) Fault(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.container == nil || p.shares != nil {
+		return
+	}
+	p.above = p.container
+	p.tell(text)
+	p.above = nil
+}
+
 func (p *barProgress) TrialEnd(verdict string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

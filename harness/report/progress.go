@@ -22,6 +22,9 @@ type Progress interface {
 	// TrialLive tells how much of the trial's time has passed, the answers a
 	// second and their mean latency (0 if there were none).
 	TrialLive(elapsed, total time.Duration, answeredRPS float64, meanLatency time.Duration)
+	// Fault tells what broke or was healed in the trial that runs, such as "60.0 s:
+	// kill-leader hit leader1".
+	Fault(text string)
 	// TrialEnd tells the trial's verdict in a few words.
 	TrialEnd(verdict string)
 	// TrialsStart begins so many trials that run side by side.
@@ -55,6 +58,8 @@ type lineProgress struct {
 	name   string
 	closed bool
 
+	// faults counts those of the trial that runs.
+	faults int
 	// above, if not nil, takes lines while a bar is below them.
 	above io.Writer
 	// Of trials side by side: how many there are, have ended, and are void.
@@ -79,6 +84,25 @@ func (p *lineProgress) TrialStart(trial, total int, description string) {
 func (p *lineProgress) TrialPhase(string) {}
 
 func (p *lineProgress) TrialLive(time.Duration, time.Duration, float64, time.Duration) {}
+
+func (p *lineProgress) Fault(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(text)
+}
+
+// Of one trial's faults, maxFaultLines get a line each.
+const maxFaultLines = 20
+
+// tell writes a line about a fault. It must be called with the lock held.
+func (p *lineProgress) tell(text string) {
+	switch p.faults++; {
+	case p.faults < maxFaultLines:
+		p.print(p.name + ": " + text)
+	case p.faults == maxFaultLines:
+		p.print(p.name + ": " + text + "; further faults are in its faults.json")
+	}
+}
 
 func (p *lineProgress) TrialEnd(verdict string) {
 	p.mu.Lock()
@@ -139,6 +163,7 @@ func (p *lineProgress) Close() {
 }
 
 func (p *lineProgress) rename(trial, total int, description string) {
+	p.faults = 0
 	p.name = fmt.Sprintf("trial %d/%d", trial, total)
 	if description != "" {
 		p.name += " " + description

@@ -40,10 +40,12 @@ func twoTrials(p Progress) {
 		for second := range 50 {
 			p.TrialLive(time.Duration(second)*time.Second, time.Minute, 19.9, 240*time.Millisecond)
 		}
+		p.Fault("20.0 s: crash1 hit leader1")
 		p.TrialEnd("valid")
 	}
 	p.Close()
 	p.Close()
+	p.Fault("after the end")
 	p.TrialStart(3, 2, "after the end")
 	p.TrialLive(time.Second, time.Minute, 1, 1)
 	p.TrialEnd("after the end")
@@ -53,10 +55,28 @@ func TestLineProgressIsOneLineAtStartAndEnd(t *testing.T) {
 	var out bytes.Buffer
 	twoTrials(NewProgress(&out, false, false))
 	want := "2 trials, about 2 m\n" +
-		"trial 1/2 replicas=3: started\ntrial 1/2 replicas=3: valid\n" +
-		"trial 2/2 replicas=3: started\ntrial 2/2 replicas=3: valid\n"
+		"trial 1/2 replicas=3: started\ntrial 1/2 replicas=3: 20.0 s: crash1 hit leader1\ntrial 1/2 replicas=3: valid\n" +
+		"trial 2/2 replicas=3: started\ntrial 2/2 replicas=3: 20.0 s: crash1 hit leader1\ntrial 2/2 replicas=3: valid\n"
 	if out.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
+
+func TestOfManyFaultsOfATrialOnlyTheFirstGetLines(t *testing.T) {
+	for _, isTerminal := range []bool{false, true} {
+		out := &lockedBuffer{}
+		p := NewProgress(out, isTerminal, false)
+		for trial := 1; trial <= 2; trial++ {
+			p.TrialStart(trial, 2, "")
+			for range 1000 {
+				p.Fault("FAULT")
+			}
+			p.TrialEnd("valid")
+		}
+		p.Close()
+		if got := strings.Count(screen(out.String()), "FAULT"); got != 2*maxFaultLines {
+			t.Errorf("terminal %t: %d lines about faults, want %d", isTerminal, got, 2*maxFaultLines)
+		}
 	}
 }
 
@@ -77,7 +97,9 @@ func TestBarProgressLeavesOnlyVerdicts(t *testing.T) {
 	for line := range strings.Lines(screen(out.String())) {
 		left = append(left, strings.TrimSpace(line))
 	}
-	want := []string{"2 trials, about 2 m", "trial 1/2 replicas=3: valid", "trial 2/2 replicas=3: valid"}
+	want := []string{"2 trials, about 2 m",
+		"trial 1/2 replicas=3: 20.0 s: crash1 hit leader1", "trial 1/2 replicas=3: valid",
+		"trial 2/2 replicas=3: 20.0 s: crash1 hit leader1", "trial 2/2 replicas=3: valid"}
 	if fmt.Sprint(left) != fmt.Sprint(want) {
 		t.Errorf("the screen shows %q, want %q", left, want)
 	}

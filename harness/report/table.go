@@ -1,7 +1,7 @@
 // Package report shows results to people: the table of a finished run, the
 // progress of a running one, what works on this machine. It derives everything
 // from what it is given, computes no statistics of its own, and writes plain
-// ASCII apart from names that aren't. Names and reasons can't smuggle control
+// ASCII apart from names that aren't, and plots on terminals that know more. Names and reasons can't smuggle control
 // sequences into the terminal.
 package report
 
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -23,15 +24,16 @@ import (
 type Options struct {
 	// Width is in columns; 0 means DefaultWidth.
 	Width int
-	// Color allows ANSI colors.
-	Color bool
+	// Color allows ANSI colors, Unicode characters beyond ASCII.
+	Color   bool
+	Unicode bool
 }
 
 // DefaultWidth is for output that isn't a terminal, in columns.
 const DefaultWidth = 100
 
-// Table writes a run's results: a headline, a table with one row a point, what
-// to know about it, and whether the run counts. A table that doesn't fit the
+// Table writes a run's results: a headline, a table with one row a point, what broke and
+// what that cost, what to know about it, and whether the run counts. A table that doesn't fit the
 // width is written more tersely, at last as one block a point. FolderPath is
 // where the data are.
 func Table(w io.Writer, summary *results.Summary, folderPath string, options Options) error {
@@ -42,6 +44,7 @@ func Table(w io.Writer, summary *results.Summary, folderPath string, options Opt
 	page.wrap("", headline(summary))
 	page.line("")
 	density := page.points(summary)
+	page.faults(summary)
 	if notes := notes(summary, density, folderPath); len(notes) > 0 {
 		page.line("")
 		for _, note := range notes {
@@ -100,6 +103,9 @@ func notes(summary *results.Summary, density density, folderPath string) []strin
 		sign := "[low, high]"
 		if density == terse || density == dense {
 			sign = "+/-"
+		}
+		if sign != "+/-" && slices.ContainsFunc(summary.Points, func(p results.Point) bool { return len(p.Recovery) > 0 }) {
+			sign += ", +/-"
 		}
 		notes = append(notes, sign+": 95% confidence interval of the mean over trials, by Student's t")
 	}

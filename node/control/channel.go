@@ -24,9 +24,16 @@ const (
 // Channel is a node's end of the control channel.
 type Channel struct {
 	input   io.Reader
-	lines   chan []byte
+	lines   chan waiting
 	written chan struct{}
 	dropped atomic.Uint64
+}
+
+// waiting is a line that is to be written; one without data is the end.
+type waiting struct {
+	data []byte
+	// written is closed once it is; nil if nobody awaits that.
+	written chan struct{}
 }
 
 // Handler carries out a command and returns the answer, whose Type and ID the
@@ -35,7 +42,7 @@ type Handler func(command Command) Line
 
 // NewChannel speaks on a node's standard input and output.
 func NewChannel(input io.Reader, output io.Writer) *Channel {
-	c := &Channel{input: input, lines: make(chan []byte, maxWaitingLines), written: make(chan struct{})}
+	c := &Channel{input: input, lines: make(chan waiting, maxWaitingLines), written: make(chan struct{})}
 	go c.write(output)
 	return c
 }
@@ -43,14 +50,37 @@ func NewChannel(input io.Reader, output io.Writer) *Channel {
 // Send writes a line, or drops it, and counts it, if too many wait already. It
 // never waits.
 func (c *Channel) Send(line Line) {
+	select {
+	case c.lines <- waiting{data: encode(line)}:
+	default:
+		c.dropped.Add(1)
+	}
+}
+
+func encode(line Line) []byte {
 	data, err := json.Marshal(line)
 	if err != nil {
 		panic("control: a line that is no JSON: " + err.Error())
 	}
+	return append(data, '\n')
+}
+
+// SendSoon sends a line and returns once it was written, but after the given time at the
+// latest: true if it was written.
+func (c *Channel) SendSoon(line Line, within time.Duration) bool {
+	limit := time.After(within)
+	done := make(chan struct{})
 	select {
-	case c.lines <- append(data, '\n'):
-	default:
+	case c.lines <- waiting{encode(line), done}:
+	case <-limit:
 		c.dropped.Add(1)
+		return false
+	}
+	select {
+	case <-done:
+		return true
+	case <-limit:
+		return false
 	}
 }
 
@@ -93,7 +123,7 @@ func (c *Channel) Serve(handle Handler) error {
 func (c *Channel) Close() {
 	limit := time.After(closeTimeout)
 	select {
-	case c.lines <- nil: // the end
+	case c.lines <- waiting{}: // the end
 	case <-limit:
 		return
 	}
@@ -108,18 +138,22 @@ func (c *Channel) Close() {
 func (c *Channel) write(output io.Writer) {
 	defer close(c.written)
 	for line := range c.lines {
-		if line == nil {
+		if line.data == nil {
 			return
 		}
-		if _, err := output.Write(line); err != nil {
+		if _, err := output.Write(line.data); err != nil {
 			c.dropped.Add(1)
+		}
+		if line.written != nil {
+			close(line.written)
 		}
 	}
 }
 
 // commands are all that a node may be told.
 var commands = []string{
-	CommandStatus, CommandLoad, CommandProbe, CommandReceive, CommandSend, CommandFinish, CommandMeasure, CommandReconfigure, CommandSockets, CommandStop,
+	CommandStatus, CommandLoad, CommandProbe, CommandReceive, CommandSend, CommandFinish, CommandMeasure, CommandReconfigure, CommandSockets,
+	CommandInject, CommandSubscribe, CommandStanding, CommandStop,
 }
 
 // hasStream tells whether the field of a command about a stream is there.
@@ -133,6 +167,21 @@ func (c Command) hasStream() bool {
 	return c.Finish != nil
 }
 
+// checkFaults checks the field of a command about faults.
+func (c Command) checkFaults() error {
+	err := CheckSubscriptions(c.Subscriptions)
+	if c.Command == CommandInject {
+		if c.Injection == nil {
+			return fmt.Errorf("%w: inject without the field injection", errNoCommand)
+		}
+		err = c.Injection.Check()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", errNoCommand, c.Command, err)
+	}
+	return nil
+}
+
 var errNoCommand = errors.New("a line that is no command")
 
 // ParseCommand reads a line of the controller. What it could read comes back
@@ -143,7 +192,7 @@ func ParseCommand(line []byte) (Command, error) {
 		return command, fmt.Errorf("%w: %w", errNoCommand, err)
 	}
 	switch command.Command {
-	case CommandStatus, CommandSockets, CommandStop:
+	case CommandStatus, CommandSockets, CommandStanding, CommandStop:
 	case CommandLoad:
 		if command.Load == nil {
 			return command, fmt.Errorf("%w: load without the field load", errNoCommand)
@@ -164,6 +213,8 @@ func ParseCommand(line []byte) (Command, error) {
 		if len(command.Reconfigure) == 0 || string(command.Reconfigure) == "null" {
 			return command, fmt.Errorf("%w: reconfigure without the field reconfigure", errNoCommand)
 		}
+	case CommandInject, CommandSubscribe:
+		return command, command.checkFaults()
 	default:
 		return command, fmt.Errorf("%w: command is %q, want one of %s", errNoCommand, command.Command, strings.Join(commands, ", "))
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCommandsAreHandledAndAnsweredUntilStop(t *testing.T) {
@@ -100,7 +102,7 @@ func TestLinesThatNobodyReadsAreDroppedAndCounted(t *testing.T) {
 	}
 	channel.Close() // gives up, as nobody reads
 	go func() {
-		channel.lines <- nil
+		channel.lines <- waiting{}
 		<-channel.written
 		write.Close()
 	}()
@@ -118,6 +120,8 @@ func FuzzParseCommand(f *testing.F) {
 	f.Add([]byte(`{"id":3,"command":"probe","probe":{"peers":[{"name":"h"}]}}`))
 	f.Add([]byte(`{"id":4,"command":"reconfigure","reconfigure":{"acceptors":["n1"]}}`))
 	f.Add([]byte(`{"id":5,"command":"reconfigure","reconfigure":null}`))
+	f.Add([]byte(`{"id":6,"command":"inject","injection":{"ignore":[{"share":0.5}],"failpoints":[{"id":"a","place":"after_send","action":"stall"}]}}`))
+	f.Add([]byte(`{"id":7,"command":"subscribe","subscriptions":[{"kind":"commit","limit":1}]}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		command, err := ParseCommand(line)
 		if err != nil {
@@ -127,8 +131,75 @@ func FuzzParseCommand(f *testing.F) {
 			return
 		}
 		if command.Command == CommandLoad && command.Load == nil || command.Command == CommandProbe && command.Probe == nil ||
-			command.Command == CommandReconfigure && !json.Valid(command.Reconfigure) {
+			command.Command == CommandReconfigure && !json.Valid(command.Reconfigure) ||
+			command.Command == CommandInject && (command.Injection == nil || command.Injection.Check() != nil) {
 			t.Error("a command without its orders was let through")
 		}
 	})
+}
+
+func TestBadInjectionsAreRefusedWithTheValueAndWhatWouldBeRight(t *testing.T) {
+	good := Failpoint{ID: "a", Place: AfterSend, Action: ActionCrash}
+	change := func(change func(*Failpoint)) Injection {
+		bad := good
+		change(&bad)
+		return Injection{Failpoints: []Failpoint{bad}}
+	}
+	for want, injection := range map[string]Injection{
+		"share is 1.5, want 0 to 1":                       {Ignore: []Ignore{{Share: 0.5}, {Share: 1.5}}},
+		"share is NaN":                                    {Ignore: []Ignore{{Share: math.NaN()}}},
+		"clock_rate is -1, want 0.001 to 1000":            {ClockRate: -1},
+		"clock_rate is 1e+06":                             {ClockRate: 1e6},
+		"clock_rate is NaN":                               {ClockRate: math.NaN()},
+		"sync_delay_ns is -1":                             {SyncDelayNS: -1},
+		`id is "", want one of its own`:                   change(func(f *Failpoint) { f.ID = "" }),
+		`id is "a"`:                                       {Failpoints: []Failpoint{good, good}},
+		`place is "before", want one of before_persist, `: change(func(f *Failpoint) { f.Place = "before" }),
+		`action is "pause", want crash or stall`:          change(func(f *Failpoint) { f.Action = "pause" }),
+		"count is -1":                                     change(func(f *Failpoint) { f.Count = -1 }),
+	} {
+		if err := injection.Check(); !errors.Is(err, ErrInjection) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if err := (Injection{ClockRate: 0.5, ClockJumpNS: -1, Failpoints: []Failpoint{good}}).Check(); err != nil {
+		t.Error(err)
+	}
+	for _, line := range []string{
+		`{"command": "inject"}`, `{"command": "inject", "injection": {"ignore": [{"share": 2}]}}`,
+		`{"command": "subscribe", "subscriptions": [{"limit": 1}]}`, `{"command": "subscribe", "subscriptions": [{"kind": "a", "limit": -1}]}`,
+	} {
+		if _, err := ParseCommand([]byte(line)); !errors.Is(err, errNoCommand) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	for _, line := range []string{`{"command": "inject", "injection": {}}`, `{"command": "subscribe"}`, `{"command": "standing"}`} {
+		if _, err := ParseCommand([]byte(line)); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func TestALineThatIsSentSoonIsWrittenWhenSendSoonReturnsTrue(t *testing.T) {
+	output, write := io.Pipe()
+	channel := NewChannel(strings.NewReader(""), write)
+	if channel.SendSoon(Line{Type: TypeEvent}, 10*time.Millisecond) {
+		t.Error("it was written though nobody reads")
+	}
+	lines := bufio.NewScanner(output)
+	if !lines.Scan() { // the first goes on waiting to be read
+		t.Fatal("nothing came")
+	}
+	read := make(chan string, 1)
+	go func() {
+		lines.Scan()
+		read <- lines.Text()
+	}()
+	if !channel.SendSoon(Line{Type: TypeEvent, Event: EventFailpoint}, 20*time.Second) {
+		t.Fatal("it was not written though somebody reads")
+	}
+	if line := <-read; !strings.Contains(line, EventFailpoint) {
+		t.Errorf("got %s", line)
+	}
+	channel.Close()
 }

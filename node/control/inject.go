@@ -1,6 +1,13 @@
 package control
 
-import "quorumlab/node/consensus"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"quorumlab/node/consensus"
+)
 
 // Commands about faults; nodes of a cluster take them.
 const (
@@ -20,6 +27,9 @@ const (
 	EventTrace = "trace"
 	// EventFailpoint comes before the node crashes or stalls at a failpoint.
 	EventFailpoint = "failpoint"
+	// EventFailed is the last line of a node that ends because of an error, such as one of
+	// its disk: Line.Error says which, and Standing what injections have done by then.
+	EventFailed = "failed"
 )
 
 // Injection is what goes wrong inside a process. The zero value is nothing.
@@ -36,6 +46,12 @@ type Injection struct {
 	FullDisk   bool        `json:"full_disk,omitempty"`
 	Failpoints []Failpoint `json:"failpoints,omitempty"`
 }
+
+// MinClockRate and MaxClockRate bound what is still a clock.
+const (
+	MinClockRate = 1e-3
+	MaxClockRate = 1e3
+)
 
 // Ignore has a share of the messages that come from other nodes ignored.
 type Ignore struct {
@@ -101,6 +117,9 @@ type Reached struct {
 	Label  consensus.Label `json:"label"`
 	// To is the message's receiver.
 	To string `json:"to,omitempty"`
+	// Unacknowledged is true if the receiver of a message that was sent (AfterSend) hasn't
+	// acknowledged it: there was no connection, or it was lost, or took too long.
+	Unacknowledged bool `json:"unacknowledged,omitempty"`
 }
 
 // TraceCommit is the kind of what a Subscription sees when a command is applied.
@@ -151,4 +170,64 @@ type Injected struct {
 	LeastSyncNS int64  `json:"least_sync_ns,omitempty"`
 	// RefusedBytes were not written.
 	RefusedBytes uint64 `json:"refused_bytes,omitempty"`
+	// SuppressedTraces were subscribed to without a limit, but came too fast.
+	SuppressedTraces uint64 `json:"suppressed_traces,omitempty"`
+}
+
+// Initially is what a node is given when it starts (bench-node run --injection FILE, in
+// JSON), in force before its machine's first step.
+type Initially struct {
+	Injection     Injection      `json:"injection"`
+	Subscriptions []Subscription `json:"subscriptions,omitempty"`
+}
+
+// ErrInjection is returned for what can't be injected or subscribed to.
+var ErrInjection = errors.New("bad injection")
+
+// Check says what is wrong with what a node is given. The error wraps ErrInjection.
+func (i Initially) Check() error {
+	if err := i.Injection.Check(); err != nil {
+		return err
+	}
+	return CheckSubscriptions(i.Subscriptions)
+}
+
+// Check says what is wrong with an injection. The error wraps ErrInjection.
+func (i Injection) Check() error {
+	for _, ignore := range i.Ignore {
+		if !(ignore.Share >= 0 && ignore.Share <= 1) {
+			return fmt.Errorf("%w: share is %v, want 0 to 1", ErrInjection, ignore.Share)
+		}
+	}
+	if !(i.ClockRate == 0 || i.ClockRate >= MinClockRate && i.ClockRate <= MaxClockRate) {
+		return fmt.Errorf("%w: clock_rate is %v, want %v to %v", ErrInjection, i.ClockRate, MinClockRate, float64(MaxClockRate))
+	}
+	if i.SyncDelayNS < 0 {
+		return fmt.Errorf("%w: sync_delay_ns is %d, want at least 0", ErrInjection, i.SyncDelayNS)
+	}
+	ids := map[string]bool{}
+	for _, f := range i.Failpoints {
+		switch {
+		case f.ID == "" || ids[f.ID]:
+			return fmt.Errorf("%w: a failpoint's id is %q, want one of its own", ErrInjection, f.ID)
+		case !slices.Contains(Places, f.Place):
+			return fmt.Errorf("%w: place is %q, want one of %s", ErrInjection, f.Place, strings.Join(Places, ", "))
+		case f.Action != ActionCrash && f.Action != ActionStall:
+			return fmt.Errorf("%w: action is %q, want %s or %s", ErrInjection, f.Action, ActionCrash, ActionStall)
+		case f.Count < 0:
+			return fmt.Errorf("%w: count is %d, want at least 0", ErrInjection, f.Count)
+		}
+		ids[f.ID] = true
+	}
+	return nil
+}
+
+// CheckSubscriptions says what is wrong with subscriptions. The error wraps ErrInjection.
+func CheckSubscriptions(subscriptions []Subscription) error {
+	for _, s := range subscriptions {
+		if s.Kind == "" || s.Limit < 0 {
+			return fmt.Errorf("%w: a subscription to the kind %q with the limit %d, want a kind, and no limit below 0", ErrInjection, s.Kind, s.Limit)
+		}
+	}
+	return nil
 }

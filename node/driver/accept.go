@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"quorumlab/node/consensus"
+	"quorumlab/node/driver/clock"
 	"quorumlab/node/wire"
 )
 
@@ -99,19 +101,33 @@ func (r *receiver) receive() error {
 	if err := r.hello(); err != nil {
 		return err
 	}
+	heard, fresh := r.transport.heard[r.sender], true
 	for {
 		kind, payload, err := r.reader.Next()
 		if err == nil {
+			if fresh { // once for all that was read together
+				r.listen(heard)
+			}
 			err = r.take(kind, payload)
 		}
+		fresh = !r.reader.Complete()
 		// What came before an error is good.
-		if err != nil || !r.reader.Complete() || len(r.machine)+len(r.client) >= maxBatch {
+		if err != nil || fresh || len(r.machine)+len(r.client) >= maxBatch {
 			r.machine = deliver(r.transport.machine, r.machine)
 			r.client = deliver(r.transport.client, r.client)
 		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// listen reports the end of a silence of the sender. Its hello doesn't end one, and before
+// it was heard for the first time there was none.
+func (r *receiver) listen(heard *atomic.Int64) {
+	now := clock.Now()
+	if before := heard.Swap(int64(now)); before != 0 && now.Sub(consensus.Time(before)) >= consensus.MinSilence {
+		r.transport.config.Events.heard(r.sender, now.Sub(consensus.Time(before)))
 	}
 }
 

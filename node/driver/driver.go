@@ -15,6 +15,10 @@
 //     the machine goes on stepping;
 //   - timers fire under any load.
 //
+// What a controller injects (package injection) is carried out here, where inputs come in
+// and outputs leave; a driver that nothing was injected into asks no more than whether
+// that is so.
+//
 // Everything is done in batches, which grow by themselves as the load does. The
 // loop writes to sockets itself while they take everything; a goroutine a peer
 // takes over when they don't.
@@ -27,6 +31,7 @@ import (
 	"time"
 
 	"quorumlab/node/consensus"
+	"quorumlab/node/control"
 	"quorumlab/node/driver/clock"
 	"quorumlab/node/storage"
 	"quorumlab/node/timers"
@@ -52,6 +57,18 @@ type Config struct {
 	Transport *Transport
 	// Events takes the machine's events; it may be nil.
 	Events *EventLog
+	// Names are those of all processes, for injections, failpoints and traces.
+	Names map[consensus.NodeID]string
+	// Initially is what is injected and subscribed to from before the first step on. What
+	// it says of the disk is the storage's affair.
+	Initially control.Initially
+	// OnTrace takes what was subscribed to, OnFailpoint the failpoints that are reached,
+	// from the loop's goroutine; they may be nil. Everything that was sent before a
+	// failpoint has been handed to the kernel by then, as far as that took it, and the
+	// step's events to Events. A crash is OnFailpoint's affair: if that returns, the machine
+	// at least never steps again.
+	OnTrace     func(control.Trace)
+	OnFailpoint func(control.Failpoint, control.Reached)
 	// OnError is called, from the loop's goroutine, with an error after which the
 	// machine never steps again: a snapshot that the application can't be restored
 	// from. It may be nil.
@@ -91,6 +108,8 @@ type Driver struct {
 	failed     bool
 	hash       string
 	hashedSlot uint64
+	// injected is what goes wrong and what is reported; nil if nothing ever did or was.
+	injected *injected
 }
 
 // New makes a driver that does nothing until Start. It restores the application
@@ -104,10 +123,13 @@ func New(config Config) (*Driver, error) {
 			return nil, fmt.Errorf("the last checkpoint: %w", err)
 		}
 	}
-	return &Driver{
+	d := &Driver{
 		config: config, inbox: newInbox(), sender: config.Transport.NewSender(),
 		calls: make(chan func()), stop: make(chan struct{}),
-	}, nil
+	}
+	d.inject(config.Initially.Injection)
+	d.subscribe(config.Initially.Subscriptions)
+	return d, nil
 }
 
 // Start begins the machine's life.
@@ -124,22 +146,26 @@ func (d *Driver) Close() {
 // Deliver hands inputs to the machine; it waits while too many do so already.
 func (d *Driver) Deliver(inputs []consensus.Input) { d.inbox.put(inputs) }
 
+// call runs a function between two steps, or while the machine stalls. It does nothing
+// after Close.
+func (d *Driver) call(run func()) {
+	done := make(chan struct{})
+	select {
+	case d.calls <- func() { run(); close(done) }:
+		<-done
+	case <-d.stop:
+	}
+}
+
 // Status says where the machine stands and, if it is a learner, what its
 // application's state hashes to. It is zero after Close.
 func (d *Driver) Status() (status consensus.Status, stateHash string) {
-	done := make(chan struct{})
-	call := func() {
-		defer close(done)
+	d.call(func() {
 		status = d.config.Machine.Status()
 		if status.Learner {
 			stateHash = d.stateHash()
 		}
-	}
-	select {
-	case d.calls <- call:
-		<-done
-	case <-d.stop:
-	}
+	})
 	return status, stateHash
 }
 
@@ -153,18 +179,18 @@ func (d *Driver) stateHash() string {
 }
 
 func (d *Driver) run() {
-	d.step(clock.Now(), consensus.Input{
+	d.step(d.now(), consensus.Input{
 		Kind: consensus.InputStart, Recovered: d.config.Recovered.Records, Slot: d.config.Application.Slot(),
 	})
 	d.config.Recovered = storage.Recovered{}
 	d.flush()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var set consensus.Time // what the runtime's timer is set to
+	var set consensus.Time // what the runtime's timer is set to, in real time
 	var received []consensus.Input
 	for {
 		if len(d.itself) == 0 {
-			if at := d.timers.Next(); at != timers.Never && at != set {
+			if at := d.nextTimer(); at != timers.Never && at != set {
 				timer.Reset(max(0, at.Sub(clock.Now())))
 				set = at
 			}
@@ -185,7 +211,7 @@ func (d *Driver) run() {
 		d.itself, d.spare = d.spare[:0], nil
 		d.process(itself)
 		d.spare = itself[:0]
-		received = d.inbox.take(received)
+		received = d.heed(d.inbox.take(received))
 		d.process(received)
 	}
 }
@@ -206,7 +232,7 @@ func (d *Driver) look() bool {
 // that are due before each lot. It forgets the inputs.
 func (d *Driver) process(inputs []consensus.Input) {
 	for rest := inputs; ; {
-		now := clock.Now()
+		now := d.now()
 		d.release()
 		d.fire(now)
 		lot := rest[:min(len(rest), maxSteps)]
@@ -254,7 +280,7 @@ func (d *Driver) step(now consensus.Time, input consensus.Input) {
 	}
 	if input.Kind == consensus.InputCommand {
 		if response, known := d.config.Application.Answer(input.Command); known {
-			d.sender.Send(response.Client.Node(), response)
+			d.send(response.Client.Node(), response)
 			return
 		}
 	}
@@ -264,6 +290,9 @@ func (d *Driver) step(now consensus.Time, input consensus.Input) {
 
 func (d *Driver) carryOut(now consensus.Time) {
 	out := &d.outbox
+	if d.injected != nil {
+		d.beforePersist()
+	}
 	if out.Install != nil {
 		if err := d.install(now); err != nil {
 			d.fail(err)
@@ -272,10 +301,13 @@ func (d *Driver) carryOut(now consensus.Time) {
 	} else if len(out.Records) > 0 {
 		d.position = d.config.Storage.Append(out.Records)
 	}
+	if d.injected != nil {
+		d.afterPersist()
+	}
 	d.sendAll()
 	d.apply()
 	for _, read := range out.Reads {
-		d.sender.Send(read.Client.Node(), d.config.Application.Read(read))
+		d.send(read.Client.Node(), d.config.Application.Read(read))
 	}
 	d.transfer()
 	for _, change := range out.Timers {
@@ -285,6 +317,6 @@ func (d *Driver) carryOut(now consensus.Time) {
 			d.timers.Set(change.Timer, now.Add(change.After))
 		}
 	}
-	d.config.Events.Machine(out.Events)
+	d.publish()
 	out.Reset()
 }

@@ -27,7 +27,7 @@ const (
 	paddingBytes = 4096
 )
 
-func (number) Label() consensus.Label { return consensus.Label{Kind: "number"} }
+func (n number) Label() consensus.Label { return consensus.Label{Kind: "number", Slot: uint64(n)} }
 
 type numberCodec struct{}
 

@@ -31,11 +31,22 @@ func (d *Driver) sendAll() {
 	}
 }
 
-// send sends a message, to the machine itself without detours.
+// send sends a message. One to the machine itself takes no detours, a response to a client
+// in this process does.
 func (d *Driver) send(to consensus.NodeID, message consensus.Message) {
-	if self := d.config.Transport.config.Self; to == self {
-		d.itself = append(d.itself, consensus.Input{Kind: consensus.InputMessage, From: self, Message: message})
+	if d.injected != nil {
+		d.sendInjected(to, message)
 		return
+	}
+	d.handOver(to, message)
+}
+
+func (d *Driver) handOver(to consensus.NodeID, message consensus.Message) {
+	if self := d.config.Transport.config.Self; to == self {
+		if _, response := message.(consensus.Response); !response {
+			d.itself = append(d.itself, consensus.Input{Kind: consensus.InputMessage, From: self, Message: message})
+			return
+		}
 	}
 	d.sender.Send(to, message)
 }
@@ -56,11 +67,13 @@ func (d *Driver) release() {
 
 // apply applies what was committed and answers the clients.
 func (d *Driver) apply() {
-	application := d.config.Application
+	application, respond := d.config.Application, d.respond
 	for _, c := range d.outbox.Committed {
-		application.Apply(c.Slot, c.Command, func(response consensus.Response) {
-			d.sender.Send(response.Client.Node(), response)
-		})
+		if d.injected != nil {
+			d.applyInjected(c)
+		} else {
+			application.Apply(c.Slot, c.Command, respond)
+		}
 		if c.Slot%consensus.PrefixInterval == 0 {
 			prefix := application.Prefix()
 			d.outbox.Trace(consensus.Event{
@@ -69,6 +82,17 @@ func (d *Driver) apply() {
 			})
 		}
 	}
+}
+
+func (d *Driver) respond(response consensus.Response) { d.send(response.Client.Node(), response) }
+
+// publish writes the events of the step, as far as they weren't.
+func (d *Driver) publish() {
+	if d.injected != nil {
+		d.traceEvents()
+	}
+	d.config.Events.Machine(d.outbox.Events)
+	d.outbox.Events = d.outbox.Events[:0]
 }
 
 // install replaces the application's state by the outbox's snapshot. The step's

@@ -2,14 +2,12 @@ package driver
 
 import (
 	"strconv"
+	"time"
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/driver/clock"
 	"quorumlab/node/driver/logfile"
 )
-
-// roleTransport is the role of events about connections.
-const roleTransport = "transport"
 
 // EventLog writes events.jsonl: what the machine reports of itself, and the
 // connections that come and go, one JSON object a line, in the order of time.
@@ -52,8 +50,21 @@ func (l *EventLog) connection(kind string, peer consensus.NodeID) {
 		return
 	}
 	l.file.Append(func(dst []byte) []byte {
-		dst = l.begin(dst, clock.Now(), roleTransport, kind)
+		dst = l.begin(dst, clock.Now(), consensus.RoleTransport, kind)
 		dst = appendNumber(dst, `,"peer":`, uint64(peer))
+		return append(dst, '}', '\n')
+	})
+}
+
+// heard writes that a peer was heard after a silence.
+func (l *EventLog) heard(peer consensus.NodeID, silence time.Duration) {
+	if l == nil {
+		return
+	}
+	l.file.Append(func(dst []byte) []byte {
+		dst = l.begin(dst, clock.Now(), consensus.RoleTransport, consensus.EventHeard)
+		dst = appendNumber(dst, `,"peer":`, uint64(peer))
+		dst = appendNumber(dst, `,"silence_ns":`, uint64(silence))
 		return append(dst, '}', '\n')
 	})
 }

@@ -49,6 +49,28 @@ func (p *peer) begin(l *link) bool {
 	return true
 }
 
+// current is the live connection; nil if there is none.
+func (p *peer) current() *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.link
+}
+
+// acknowledged tells whether the other side has acknowledged all that was queued for a
+// connection; lost is true if it isn't the peer's any more.
+func (p *peer) acknowledged(l *link) (all, lost bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l == nil || p.link != l {
+		return false, true
+	}
+	if l.busy || p.queue.messages() > 0 {
+		return false, false
+	}
+	bytes, ok := unacknowledgedBytes(l.raw)
+	return ok && bytes == 0, !ok
+}
+
 // end closes a connection, once its numbers are safe: the kernel forgets them.
 func (p *peer) end(conn *net.TCPConn) {
 	p.mu.Lock()

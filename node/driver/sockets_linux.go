@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,14 @@ func socketInfo(conn *net.TCPConn) (control.Socket, bool) {
 		SegmentsSent: uint64(info.Segs_out), Retransmitted: uint64(info.Total_retrans), BytesSent: info.Bytes_sent,
 		SmoothedRTTNS: int64(info.Rtt) * 1000, CongestionWindow: info.Snd_cwnd, SlowStartThreshold: threshold,
 	}, true
+}
+
+// unacknowledgedBytes are those that the other side hasn't acknowledged yet, unsent ones
+// too.
+func unacknowledgedBytes(raw syscall.RawConn) (bytes int, ok bool) {
+	var failure error
+	err := raw.Control(func(fd uintptr) { bytes, failure = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return bytes, err == nil && failure == nil
 }
 
 // TCPSettings reads what this process's network namespace does with connections.

@@ -4,6 +4,7 @@ package driver
 
 import (
 	"net"
+	"syscall"
 
 	"quorumlab/node/control"
 )
@@ -13,3 +14,6 @@ func socketInfo(*net.TCPConn) (control.Socket, bool) { return control.Socket{}, 
 
 // TCPSettings knows nothing here.
 func TCPSettings() (congestionControl string, slowStartAfterIdle bool) { return "", false }
+
+// unacknowledgedBytes knows nothing here.
+func unacknowledgedBytes(syscall.RawConn) (bytes int, ok bool) { return 0, false }

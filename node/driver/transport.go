@@ -48,6 +48,9 @@ type Transport struct {
 	group  sync.WaitGroup
 	cancel context.CancelFunc
 
+	// heard is when each member was heard last, by the host's clock; 0 is never.
+	heard map[consensus.NodeID]*atomic.Int64
+
 	badFrames atomic.Uint64
 	// unreachable counts messages to processes that are no peers.
 	unreachable atomic.Uint64
@@ -65,6 +68,10 @@ func NewTransport(config TransportConfig) *Transport {
 	t := &Transport{
 		config: config, peers: map[consensus.NodeID]*peer{},
 		incoming: map[net.Conn]struct{}{}, current: map[consensus.NodeID]net.Conn{},
+		heard: map[consensus.NodeID]*atomic.Int64{},
+	}
+	for _, id := range config.Members {
+		t.heard[id] = &atomic.Int64{}
 	}
 	for id, address := range config.Peers {
 		t.peers[id] = &peer{

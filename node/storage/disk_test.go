@@ -20,6 +20,7 @@ type disk struct {
 	steps, crashAt int
 	log            []string
 	syncs          int
+	marked         string
 }
 
 // inode is a file; a loss of power leaves what was synced, and any part of what
@@ -78,6 +79,10 @@ func (d *disk) put(name string, data []byte) {
 
 func (d *disk) path(name string) string { return "/disk/" + name }
 func (d *disk) close() error            { return nil }
+func (d *disk) mark(data []byte) error {
+	d.marked = string(data)
+	return nil
+}
 
 func (d *disk) read(name string) ([]byte, error) {
 	file := d.names[name]

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // The files of a folder.
@@ -15,6 +13,9 @@ const (
 	// newName is a log to be, of no meaning after a restart.
 	newName  = "log.new"
 	lockName = "lock"
+	// SyncedName is the file that tells how much of the log is synced (StorageFsync): see
+	// Cut.
+	SyncedName = "synced"
 )
 
 // folder is what the storage asks of the file system below its folder.
@@ -30,6 +31,8 @@ type folder interface {
 	remove(name string) error
 	// sync makes renaming durable.
 	sync() error
+	// mark writes the file SyncedName, which nobody syncs.
+	mark(data []byte) error
 	close() error
 }
 
@@ -42,8 +45,9 @@ type file interface {
 
 // directory is a real folder, locked for this process.
 type directory struct {
-	dir  string
-	lock *os.File
+	dir    string
+	lock   *os.File
+	marked *os.File // nil until the first mark
 }
 
 // openDirectory makes the folder, if it isn't there, and locks it. The lock ends
@@ -57,13 +61,9 @@ func openDirectory(dir string, fsync bool) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		err = fmt.Errorf("%w: %s", ErrLocked, dir)
-	case err != nil:
-		err = fmt.Errorf("locking %s: %w", dir, err)
-	case fsync:
+	if err = lockFile(lock); err != nil {
+		err = fmt.Errorf("%w: %s", err, dir)
+	} else if fsync {
 		err = syncDirectory(filepath.Dir(filepath.Clean(dir)))
 	}
 	if err != nil {
@@ -95,7 +95,24 @@ func (d *directory) remove(name string) error { return os.Remove(d.path(name)) }
 
 func (d *directory) sync() error { return syncDirectory(d.dir) }
 
-func (d *directory) close() error { return d.lock.Close() }
+func (d *directory) mark(data []byte) error {
+	if d.marked == nil {
+		marked, err := os.OpenFile(d.path(SyncedName), os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		d.marked = marked
+	}
+	_, err := d.marked.WriteAt(data, 0)
+	return err
+}
+
+func (d *directory) close() error {
+	if d.marked != nil {
+		return errors.Join(d.marked.Close(), d.lock.Close())
+	}
+	return d.lock.Close()
+}
 
 func syncDirectory(dir string) error {
 	opened, err := os.Open(dir)

@@ -78,6 +78,7 @@ type Counts struct {
 type Storage struct {
 	codec   consensus.Codec
 	folder  folder // nil: nothing is kept
+	disk    *Disk  // nil in tests of their own folder
 	fsync   bool
 	onError func(error)
 
@@ -98,8 +99,11 @@ type Storage struct {
 	since, checkpointBytes int
 	failed                 bool
 
-	// file belongs to the writer's goroutine.
-	file file
+	// The rest belongs to the writer's goroutine: the file, its size, and what tells it
+	// from other files, for Cut.
+	file     file
+	size     int64
+	identity [identityBytes]byte
 }
 
 // batch is what the writer takes at once.
@@ -116,13 +120,18 @@ func (b *batch) empty() bool { return b.checkpoint == nil && len(b.group) == 0 }
 // Memory is a storage that keeps nothing and to which all is durable at once.
 func Memory() *Storage { return &Storage{} }
 
+// Open opens the folder on a disk without faults: see Disk.Open.
+func Open(dir, kind string, codec consensus.Codec, onError func(error)) (*Storage, Recovered, error) {
+	return new(Disk).Open(dir, kind, codec, onError)
+}
+
 // Open opens the folder, which is made if it isn't there, and returns what it
 // holds. kind is one of control's; empty or StorageMemory keeps nothing and
 // makes no folder. The codec encodes the records. onError is called once, from
 // another goroutine, with the first error of writing; nothing becomes durable
 // after it. The error of Open wraps ErrCorrupt, ErrLocked, ErrKind or the
 // file system's.
-func Open(dir, kind string, codec consensus.Codec, onError func(error)) (*Storage, Recovered, error) {
+func (d *Disk) Open(dir, kind string, codec consensus.Codec, onError func(error)) (*Storage, Recovered, error) {
 	switch kind {
 	case "", control.StorageMemory:
 		return Memory(), Recovered{}, nil
@@ -135,11 +144,12 @@ func Open(dir, kind string, codec consensus.Codec, onError func(error)) (*Storag
 	if err != nil {
 		return nil, Recovered{}, fmt.Errorf("opening the storage: %w", err)
 	}
-	s, recovered, err := open(folder, fsync, codec, onError)
+	s, recovered, err := open(faultyFolder{folder, d}, fsync, codec, onError)
 	if err != nil {
 		_ = folder.close()
 		return nil, Recovered{}, fmt.Errorf("opening the storage: %w", err)
 	}
+	s.disk = d
 	return s, recovered, nil
 }
 
@@ -184,8 +194,10 @@ func (s *Storage) recover() (Recovered, error) {
 	if s.file, err = s.folder.open(logName, int64(found.end)); err != nil {
 		return Recovered{}, err
 	}
+	s.size = int64(found.end)
+	copy(s.identity[:], data[identityOffset:])
 	if s.fsync {
-		if err := errors.Join(s.file.Sync(), s.folder.sync()); err != nil {
+		if err := errors.Join(s.file.Sync(), s.folder.sync(), s.markSynced()); err != nil {
 			return Recovered{}, err
 		}
 	}
@@ -295,6 +307,9 @@ func (s *Storage) Counts() Counts {
 func (s *Storage) Close() error {
 	if s.folder == nil {
 		return nil
+	}
+	if s.disk != nil {
+		s.disk.hurry()
 	}
 	close(s.stop)
 	<-s.stopped

@@ -71,7 +71,11 @@ func (s *Storage) write(b batch) error {
 		return err
 	}
 	s.writes.Add(1)
-	return s.sync(s.file)
+	s.size += int64(len(b.group))
+	if err := s.sync(s.file); err != nil {
+		return err
+	}
+	return s.markSynced()
 }
 
 func (s *Storage) sync(file file) error {
@@ -105,11 +109,12 @@ func (s *Storage) writeCheckpoint(c *checkpoint) error {
 		return errors.Join(err, fresh.Close())
 	}
 	old := s.file
-	s.file = fresh
+	s.file, s.size = fresh, int64(c.size())
+	copy(s.identity[:], header[identityOffset:])
 	// Before this sync the name may still stand for the old file, so nothing in
 	// the new one is durable.
 	if s.fsync {
-		if err := s.folder.sync(); err != nil {
+		if err := errors.Join(s.folder.sync(), s.markSynced()); err != nil {
 			return err
 		}
 	}

@@ -37,24 +37,59 @@ func runInit() {
 		fmt.Fprintln(os.Stderr, "lab init:", err)
 		os.Exit(1)
 	}
-	requests := make(chan received, 64)
-	// Nothing may keep this goroutine from seeing the controller's end, so the
-	// requests are carried out by another.
-	go func() {
-		for {
-			r, err := receiveRequest(connection)
-			if err != nil {
-				os.Exit(0)
-			}
-			requests <- r
-		}
-	}()
 	l := &labInit{connection: connection}
 	l.reaper = newReaper(func(e exited) { l.say(message{Exited: &e}) })
+	requests, quick := make(chan received, maxRequests), make(chan received, maxRequests)
+	go l.receive(requests, quick)
 	l.greet()
+	// What concerns a process that runs is quick, and must not wait for what isn't.
+	go l.serveAll(quick)
+	l.serveAll(requests)
+}
+
+// maxRequests is how many may wait.
+const maxRequests = 4096
+
+// receive hands the requests to those who carry them out, because nothing may keep it
+// from seeing the controller's end.
+func (l *labInit) receive(requests, quick chan<- received) {
+	for {
+		r, err := receiveRequest(l.connection)
+		if err != nil {
+			os.Exit(0)
+		}
+		if l.isQuick(r.request) {
+			quick <- r
+		} else {
+			requests <- r
+		}
+	}
+}
+
+func (l *labInit) serveAll(requests <-chan received) {
 	for r := range requests {
 		l.serve(r)
 	}
+}
+
+// isQuick tells whether a request needs no more than a system call or two. What concerns a
+// process that is yet to be started waits its turn behind that.
+func (l *labInit) isQuick(q request) bool {
+	var process uint64
+	switch {
+	case q.Start != nil:
+		l.reaper.await(q.Start.Process)
+		return false
+	case q.Signal != nil:
+		process = q.Signal.Process
+	case q.State != nil:
+		process = q.State.Process
+	case q.Throttle != nil:
+		process = q.Throttle.Process
+	default:
+		return false
+	}
+	return !l.reaper.isAwaited(process)
 }
 
 func receiveRequest(c *passing.Connection) (received, error) {
@@ -143,9 +178,15 @@ func (l *labInit) carryOut(r received) (message, error) {
 		l.network = built
 		return message{}, err
 	case q.Start != nil:
+		defer l.reaper.settle(q.Start.Process)
 		return message{}, l.start(*q.Start, r.files)
 	case q.Signal != nil:
 		return message{}, l.reaper.signal(q.Signal.Process, q.Signal.Signal, q.Signal.Group)
+	case q.State != nil:
+		state, err := l.reaper.state(q.State.Process)
+		return message{State: &state}, err
+	case q.Throttle != nil:
+		return message{}, l.reaper.throttle(q.Throttle.Process, q.Throttle.Share)
 	case q.Report != nil:
 		return l.report()
 	case q.Set != nil:

@@ -31,8 +31,8 @@ type lab struct {
 	lastProcess uint64
 	// processes are those that haven't ended.
 	processes map[uint64]ending
-	// outputs are our ends of all processes' standard output.
-	outputs []*os.File
+	// outputs are our ends of the processes' standard output, as long as they are open.
+	outputs map[*os.File]bool
 }
 
 // ending is told of its end.
@@ -41,7 +41,7 @@ type ending interface{ end(engine.Exit) }
 // newLab starts the init of a lab that has no network yet.
 func newLab(ctx context.Context, blueprint engine.Blueprint) (*lab, hello, error) {
 	l := &lab{
-		topology: blueprint.Topology, nodeBinary: blueprint.NodeBinary, processes: map[uint64]ending{},
+		topology: blueprint.Topology, nodeBinary: blueprint.NodeBinary, processes: map[uint64]ending{}, outputs: map[*os.File]bool{},
 	}
 	init, greeting, err := startInit(ctx, blueprint.Log, l.processExited)
 	if err != nil {
@@ -94,7 +94,7 @@ func (l *lab) start(ctx context.Context, name string, q startRequest, log *os.Fi
 		theirs = append(append(theirs, log), more...)
 	}
 	l.mutex.Lock()
-	l.outputs = append(l.outputs, p.stdout)
+	l.outputs[p.stdout] = true
 	l.mutex.Unlock()
 	if err := l.launch(ctx, p, p.running, q, theirs...); err != nil {
 		p.closePipes()
@@ -135,6 +135,14 @@ func (l *lab) processExited(e exited) {
 	if p != nil {
 		p.end(e.Exit)
 	}
+}
+
+// closeOutput closes our end of a process's standard output.
+func (l *lab) closeOutput(output *os.File) {
+	l.mutex.Lock()
+	delete(l.outputs, output)
+	l.mutex.Unlock()
+	output.Close()
 }
 
 // endProcesses tells the processes that died with the init.
@@ -180,9 +188,9 @@ func (l *lab) Close() error {
 	l.endProcesses()
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	for _, output := range l.outputs {
-		output.Close() // most are closed already
+	for output := range l.outputs {
+		output.Close()
 	}
-	l.outputs = nil
+	clear(l.outputs)
 	return nil
 }

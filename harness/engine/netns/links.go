@@ -44,14 +44,22 @@ func (l *lab) checkSet(name string, directions ...topologies.Parameters) error {
 		return err
 	}
 	for _, p := range directions {
-		if err := p.Check(); err != nil {
+		if err := l.checkParameters(p); err != nil {
 			return err
 		}
-		// What is down treats all frames alike.
-		p.Down = false
-		if !l.segments && !p.DelayOnly() {
-			return fmt.Errorf("%w: the lab was built for delays that change, nothing else (Blueprint.Changing)", engine.ErrUnsupported)
-		}
+	}
+	return nil
+}
+
+// checkParameters tells why nothing can be changed to them.
+func (l *lab) checkParameters(p topologies.Parameters) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	// What is down treats all frames alike.
+	p.Down = false
+	if !l.segments && !p.DelayOnly() {
+		return fmt.Errorf("%w: the lab was built for delays that change, nothing else (Blueprint.Changing)", engine.ErrUnsupported)
 	}
 	return nil
 }

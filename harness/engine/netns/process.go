@@ -95,7 +95,7 @@ type untilEnd process
 func (r *untilEnd) Read(buffer []byte) (int, error) {
 	n, err := r.stdout.Read(buffer)
 	if err != nil {
-		r.stdout.Close()
+		r.lab.closeOutput(r.stdout)
 		if errors.Is(err, os.ErrClosed) {
 			err = io.EOF
 		}
@@ -110,5 +110,5 @@ func (p *process) end(exit engine.Exit) {
 
 func (p *process) closePipes() {
 	p.stdin.Close()
-	p.stdout.Close()
+	p.lab.closeOutput(p.stdout)
 }

@@ -18,8 +18,11 @@ type request struct {
 	Build  *buildRequest  `json:"build,omitempty"`
 	Start  *startRequest  `json:"start,omitempty"`
 	Signal *signalRequest `json:"signal,omitempty"`
-	Report *reportRequest `json:"report,omitempty"`
-	Set    *setRequest    `json:"set,omitempty"`
+	// State asks how a process is, Throttle gives it a share of a processor.
+	State    *stateRequest    `json:"state,omitempty"`
+	Throttle *throttleRequest `json:"throttle,omitempty"`
+	Report   *reportRequest   `json:"report,omitempty"`
+	Set      *setRequest      `json:"set,omitempty"`
 	// Files is the number of file descriptors that came with the request.
 	Files int `json:"files,omitempty"`
 }
@@ -60,6 +63,15 @@ type signalRequest struct {
 	Group bool `json:"group,omitempty"`
 }
 
+type stateRequest struct {
+	Process uint64 `json:"process"`
+}
+
+type throttleRequest struct {
+	Process uint64  `json:"process"`
+	Share   float64 `json:"share"`
+}
+
 // setRequest changes a link that the kernel executes.
 type setRequest struct {
 	Link string                `json:"link"`
@@ -81,6 +93,8 @@ type message struct {
 	Probed *probed            `json:"probed,omitempty"`
 	Report *engine.LinkReport `json:"report,omitempty"`
 	Exited *exited            `json:"exited,omitempty"`
+	// State answers a stateRequest.
+	State *engine.ProcessState `json:"state,omitempty"`
 }
 
 // hello is an init's first message.

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,11 +12,6 @@ import (
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
-
-// setLink changes both directions of a link.
-func setLink(at time.Duration, link string, p topologies.Parameters) engine.Action {
-	return engine.Action{At: at, Kind: engine.ActionLink, Link: link, AToB: p, BToA: p}
-}
 
 // circle is n hosts at as many switches, s1 to sn in a circle; host i is at switch i. All
 // links are alike.
@@ -52,10 +46,9 @@ func TestAChangedDelayShiftsTheLatencyOfWhatComesLaterExactly(t *testing.T) {
 			sc.Transport = transport
 			// One each 10 ms: few enough for the window that a connection begins with.
 			sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 100, int64(time.Second) })
-			sc.Actions = []engine.Action{{
-				At: changeAt, Kind: engine.ActionLink, Link: "h2-s1", AToB: topologies.Parameters{Delay: after},
-			}}
+			sc.setLink(changeAt, "h2-s1", topologies.Parameters{Delay: after}, "h2")
 			r := sc.run(t)
+			proved(t, r, 1)
 			agree(t, r)
 			changed := int64(r.LoadStart) + int64(changeAt)
 			last := int64(0) // when the latest of the frames before it arrived
@@ -82,7 +75,7 @@ func TestWithoutAFrameAheadAShorterDelayHoldsAtOnce(t *testing.T) {
 	sc.Topology.Links[1].AToB.Delay = 80 * time.Millisecond
 	sc.Transport = engine.TransportDatagram
 	sc.load(func(load *control.Load) { load.RateRPS = 10 }) // one each 100 ms
-	sc.Actions = []engine.Action{setLink(190*time.Millisecond, "h2-s1", topologies.Parameters{Delay: time.Millisecond})}
+	sc.setLink(190*time.Millisecond, "h2-s1", topologies.Parameters{Delay: time.Millisecond})
 	sc.run(t)
 	// The third comes 10 ms after the change, 20 ms after the second has arrived.
 	if first, third := latency(sc.rows[1]), latency(sc.rows[2]); first != 80*time.Millisecond || third != 2*time.Millisecond {
@@ -95,18 +88,18 @@ func TestAShorterDelayHoldsForWhatIsStillOnItsWayToTheLink(t *testing.T) {
 	sc := oneServer(topologies.Parameters{})
 	sc.Topology.Links[0].BToA.Delay, sc.Topology.Links[1].AToB.Delay = delay, delay
 	sc.Transport = engine.TransportDatagram
-	sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 100, int64(20*time.Millisecond) })
-	// Two requests, 10 ms apart: the first has come to the link, the second hasn't. From
+	sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 100, int64(80*time.Millisecond) })
+	// The first of the requests, 10 ms apart, has come to the link, the second hasn't. From
 	// then on frames may overtake each other.
-	sc.Actions = []engine.Action{{At: delay + 5*time.Millisecond, Kind: engine.ActionLink, Link: "h1-s1", BToA: topologies.Parameters{
+	sc.setLink(delay+5*time.Millisecond, "h1-s1", topologies.Parameters{
 		Delay: delay / 4, Jitter: 1, JitterDistribution: topologies.JitterUniform, JitterReorders: true,
-	}}}
+	}, "s1")
 	sc.run(t)
 	latencies := map[uint64]time.Duration{}
 	for _, row := range sc.rows {
 		latencies[row.Sequence] = latency(row).Round(time.Microsecond)
 	}
-	if len(latencies) != 2 || latencies[1] != 2*delay || latencies[2] != delay+delay/4 {
+	if len(latencies) != 8 || latencies[1] != 2*delay || latencies[2] != delay+delay/4 {
 		t.Errorf("the requests took %v, want 80 ms and 50 ms", latencies)
 	}
 }
@@ -119,13 +112,10 @@ func TestWhatIsOnALinkThatGoesDownArrivesAndWhatComesLaterIsLost(t *testing.T) {
 	sc.load(func(load *control.Load) {
 		load.RateRPS, load.DurationNS, load.TimeoutNS = 1000, int64(time.Second), int64(time.Second)
 	})
-	down := topologies.Parameters{Delay: delay, Down: true}
 	// Only the way up is down, and then up again.
-	sc.Actions = []engine.Action{
-		{At: 300*time.Millisecond + 1, Kind: engine.ActionLink, Link: "h2-s1", AToB: down},
-		{At: 600*time.Millisecond + 1, Kind: engine.ActionLink, Link: "h2-s1", AToB: topologies.Parameters{Delay: delay}},
-	}
+	sc.cutLink(300*time.Millisecond+1, 300*time.Millisecond, "h2-s1", "h2")
 	r := sc.run(t)
+	proved(t, r, 1)
 	for _, row := range sc.rows {
 		at := time.Duration(row.IntendedNS - int64(r.LoadStart))
 		lost := at > 300*time.Millisecond && at <= 600*time.Millisecond
@@ -147,12 +137,15 @@ func TestFramesUnderWayKeepTheirWayAndAreLostWhereItIsCut(t *testing.T) {
 	sc.load(func(load *control.Load) {
 		load.RateRPS, load.DurationNS, load.TimeoutNS = 1000, int64(time.Second), int64(time.Second)
 	})
-	sc.Actions = []engine.Action{setLink(500*time.Millisecond+1, "s1-s2", topologies.Parameters{Delay: delay, Down: true})}
+	sc.cutLink(500*time.Millisecond+1, time.Minute, "s1-s2")
 	r := sc.run(t)
 	// A request is on its way to s2 for 40 ms and then on s1-s2; an answer comes to s1
 	// 160 ms after its request has left.
 	for _, row := range sc.rows {
 		at := time.Duration(row.IntendedNS - int64(r.LoadStart))
+		if at > 700*time.Millisecond {
+			continue // its answer may find the link up, as at the load's end
+		}
 		want, answered := 6*delay, true
 		switch {
 		case at > 500*time.Millisecond: // the other way round: two links more each time
@@ -181,8 +174,7 @@ func TestTheWayIsThatOfTheTimeWhenAMessageLeaves(t *testing.T) {
 	sc.Transport, sc.Costs = engine.TransportDatagram, engine.Costs{PerSend: 30 * time.Millisecond}
 	sc.load(func(load *control.Load) { load.RateRPS, load.TimeoutNS = 5, int64(time.Second) })
 	// The fourth request is being sent when the link goes down.
-	down := topologies.Parameters{Delay: time.Millisecond, Down: true}
-	sc.Actions = []engine.Action{setLink(610*time.Millisecond, "s1-s2", down)}
+	sc.cutLink(610*time.Millisecond, time.Minute, "s1-s2")
 	r := sc.run(t)
 	if d := frames(t, r, "s1-s2", "s2"); d.DownDrops != 0 || sc.outcomes()[results.OutcomeTimeout] > 0 {
 		t.Errorf("%+v, outcomes %v; want no frame lost", d, sc.outcomes())
@@ -207,15 +199,17 @@ func TestWithoutAnyWayFramesGoAsFarAsTheLinkThatIsDown(t *testing.T) {
 		if r := sc.run(t); sc.outcomes()[results.OutcomeTimeout] != len(sc.rows) || frames(t, r, "h1-s1", "s1").DownDrops < 10 {
 			t.Errorf("%s: the link never comes up, and the outcomes are %v", transport, sc.outcomes())
 		}
-		sc.Actions = []engine.Action{setLink(time.Second, "h1-s1", topologies.Parameters{Delay: time.Millisecond})}
+		sc.Topology.Links[0].BToA.Down = false
+		sc.cutLink(0, time.Second, "h1-s1", "s1")
 		r := sc.run(t)
 		d := frames(t, r, "h1-s1", "s1")
 		if d.DownDrops < 5 || transport == engine.TransportDatagram && d.DownDrops != 100 {
 			t.Errorf("%s: %+v, want 100 datagrams lost there, or several attempts to connect", transport, d)
 		}
 		answered := len(sc.rows) - sc.outcomes()[results.OutcomeTimeout]
-		if answered < 90 || answered > 160 {
-			t.Errorf("%s: %d of %d requests were answered, want those of the second half", transport, answered, len(sc.rows))
+		if least := map[string]int{engine.TransportDatagram: 100, engine.TransportTCP: 50}[transport]; answered < least || answered > 160 {
+			t.Errorf("%s: %d of %d requests were answered, want those of the second half, less what a connection takes to be made anew",
+				transport, answered, len(sc.rows))
 		}
 	}
 }
@@ -228,10 +222,7 @@ func ringScenario() *scenario {
 	sc := newScenario(multipaxos.Name, topologies.Parameters{}, 1, allRoles, allRoles, allRoles)
 	sc.Topology = circle(4, topologies.Parameters{Delay: delay, RateBPS: 1e8})
 	sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 200, int64(3*time.Second) })
-	sc.Actions = []engine.Action{
-		setLink(time.Second, "s4-s1", topologies.Parameters{Delay: delay, RateBPS: 1e8, Down: true}),
-		setLink(2*time.Second, "s4-s1", topologies.Parameters{Delay: delay, RateBPS: 1e8}),
-	}
+	sc.cutLink(time.Second, time.Second, "s4-s1")
 	return sc
 }
 
@@ -267,7 +258,8 @@ func TestRequestsGoTheOtherWayRoundWhileALinkIsDown(t *testing.T) {
 		if again := sc.run(t).TraceHash; again != hash {
 			t.Errorf("%s: the hashes are %x and %x", transport, hash, again)
 		}
-		sc.Actions[0].At++
+		sc.Faults = nil
+		sc.cutLink(time.Second+1, time.Second, "s4-s1")
 		if other := sc.run(t).TraceHash; other == hash {
 			t.Errorf("%s: a change a nanosecond later has the same hash", transport)
 		}
@@ -281,11 +273,9 @@ func TestAConnectionOutlivesAShortCutAndIsMadeAnewAfterALongOne(t *testing.T) {
 		sc.load(func(load *control.Load) {
 			load.RateRPS, load.DurationNS, load.TimeoutNS = 50, int64(10*time.Second), int64(20*time.Second)
 		})
-		sc.Actions = []engine.Action{
-			setLink(time.Second, "h2-s1", topologies.Parameters{Delay: delay, Down: true}),
-			setLink(time.Second+cut, "h2-s1", topologies.Parameters{Delay: delay}),
-		}
+		sc.cutLink(time.Second, cut, "h2-s1")
 		r := sc.run(t)
+		proved(t, r, 1)
 		agree(t, r)
 		socket := r.Sockets[1]
 		if socket.Node != "n2" || socket.Peer != "n1" || socket.Opened != opened || socket.Retransmitted == 0 {
@@ -309,19 +299,6 @@ func TestAConnectionOutlivesAShortCutAndIsMadeAnewAfterALongOne(t *testing.T) {
 		// requests or two.
 		if most := map[uint64]int{1: 0, 2: 120}[opened]; late > most || opened == 2 && late < 10 {
 			t.Errorf("cut for %v: %d requests were lost, want at most %d", cut, late, most)
-		}
-	}
-}
-
-func TestChangesOfLinksThatMakeNoSenseAreRefused(t *testing.T) {
-	for want, action := range map[string]engine.Action{
-		`an action is for link "h9-s1"`:      setLink(0, "h9-s1", topologies.Parameters{}),
-		"an action for link h1-s1: loss is ": setLink(0, "h1-s1", topologies.Parameters{Loss: 2}),
-	} {
-		sc := journalScenario(time.Millisecond)
-		sc.Actions = []engine.Action{action}
-		if _, err := (Engine{}).Simulate(t.Context(), sc.Simulation); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the error is %v, want one that says %q", err, want)
 		}
 	}
 }

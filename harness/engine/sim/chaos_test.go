@@ -89,22 +89,23 @@ func chaos(seed uint64) *scenario {
 	}
 	sc.Transport = []string{engine.TransportTCP, engine.TransportDatagram}[random.IntN(2)]
 	sc.StartSpread, sc.Drain = 20*time.Millisecond, 3*time.Second
+	bytes := []int{16, 2000}[random.IntN(2)]
 	sc.load(func(load *control.Load) {
 		load.RateRPS, load.Arrivals, load.DurationNS = 100, "poisson", int64(2*time.Second)
-		load.ValueBytes, load.TimeoutNS = []int{16, 2000}[random.IntN(2)], int64(time.Second)
+		load.ValueBytes, load.TimeoutNS = bytes, int64(time.Second)
 	})
 	if random.IntN(3) == 0 {
 		return sc
 	}
 	for range random.IntN(20) {
-		link := sc.Topology.Links[random.IntN(len(sc.Topology.Links))].Name
-		a := setLink(time.Duration(random.IntN(int(2*time.Second))), link, topologies.Parameters{})
-		a.AToB, a.BToA = randomParameters(random), randomParameters(random)
-		sc.Actions = append(sc.Actions, a)
+		link := sc.Topology.Links[random.IntN(len(sc.Topology.Links))]
+		when := time.Duration(random.IntN(int(2 * time.Second)))
+		for _, end := range []string{link.A, link.B} {
+			sc.setLink(when, link.Name, randomParameters(random), end)
+		}
 		if random.IntN(2) == 0 {
-			a.AToB.Down, a.BToA.Down = true, random.IntN(2) == 0
-			a.At = max(0, a.At-time.Duration(random.IntN(int(500*time.Millisecond))))
-			sc.Actions = append(sc.Actions, a)
+			ends := []string{link.A, link.B}[:1+random.IntN(2)]
+			sc.cutLink(max(0, when-time.Duration(random.IntN(int(500*time.Millisecond)))), 100*time.Millisecond, link.Name, ends...)
 		}
 	}
 	return sc

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"quorumlab/node/client"
 	"quorumlab/node/consensus"
 	"quorumlab/results"
@@ -70,16 +72,6 @@ func (s *trial) clientDone(p *process) {
 	}
 }
 
-// endClient ends the client of a killed process; what it awaited isn't recorded
-// any more.
-func (s *trial) endClient(p *process) {
-	if c := &p.client; c.machine != nil && !c.done {
-		s.unfinished = true
-		s.clientDone(p)
-	}
-	p.client.machine = nil
-}
-
 // stopClients ends sending: what is outstanding is still awaited.
 func (s *trial) stopClients() {
 	s.stopped = true
@@ -90,7 +82,7 @@ func (s *trial) stopClients() {
 		}
 		c.stopped = true
 		p.timers.CancelFunc(func(key timerKey) bool { return key.client })
-		p.timers.Set(lastLook, consensus.Time(s.now+c.timeout))
+		p.timers.Set(lastLook, p.local(s.now).Add(time.Duration(c.timeout)))
 		s.setTimer(p)
 		s.lookAtClient(p)
 	}

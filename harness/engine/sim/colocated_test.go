@@ -30,7 +30,6 @@ func TestProcessesThatShareHostsWorkOnAnyTopology(t *testing.T) {
 	for i := range 10 {
 		shapes[fmt.Sprint("random ", i)] = randomTopology(random, 0)
 	}
-	change := setLink(time.Second, "", topologies.Parameters{Delay: time.Millisecond})
 	for shape, topology := range shapes {
 		for links, p := range map[string]topologies.Parameters{
 			"delay": {Delay: 2 * time.Millisecond}, "rate": {Delay: 2 * time.Millisecond, RateBPS: 1e8},
@@ -44,8 +43,7 @@ func TestProcessesThatShareHostsWorkOnAnyTopology(t *testing.T) {
 				sc.onHost([]int{0, 0, 1, 1, len(topology.Hosts) - 1, len(topology.Hosts) - 1, 0, 1}[i], node.Name)
 			}
 			if links == "changing" {
-				change.Link = topology.Links[0].Name
-				sc.Actions = []engine.Action{change}
+				sc.setLink(time.Second, topology.Links[0].Name, topologies.Parameters{Delay: time.Millisecond})
 			}
 			sc.load(func(load *control.Load) { load.RateRPS = 50 })
 			r := sc.run(t)
@@ -92,7 +90,7 @@ func TestRetransmissionsAreThoseOfTheFramesThatWereLost(t *testing.T) {
 
 func TestNodesThatAreDeadReportNoSockets(t *testing.T) {
 	sc := newScenario(multipaxos.Name, topologies.Parameters{Delay: time.Millisecond, Loss: 0.001}, 1, allRoles, allRoles, allRoles)
-	sc.Actions = []engine.Action{kill(time.Second, "n2")}
+	sc.kill(time.Second, "n2")
 	r := sc.run(t)
 	if len(r.Sockets) != 9 || slices.ContainsFunc(r.Sockets, func(s control.Socket) bool { return s.Node == "n2" }) {
 		t.Errorf("%+v, want those of n1, n3 and n4 to three peers each", r.Sockets)
@@ -109,7 +107,7 @@ func TestMultiPaxosIsLinearizableWhateverFramesMeet(t *testing.T) {
 		sc.load(func(load *control.Load) {
 			load.RateRPS, load.DurationNS, load.Arrivals, load.Keys = 200, int64(5*time.Second), "poisson", 3
 		})
-		sc.Actions = []engine.Action{kill(time.Second, "n1"), restart(1500*time.Millisecond, "n1")}
+		sc.restart(time.Second, 500*time.Millisecond, "n1")
 		r := sc.run(t)
 		agree(t, r)
 		linearizable(t, sc.rows)

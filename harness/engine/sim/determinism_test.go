@@ -55,10 +55,11 @@ func randomScenario(seed uint64) *scenario {
 	for range random.IntN(4) {
 		node := sc.Cluster.Nodes[random.IntN(len(roles))].Name
 		at := time.Duration(random.IntN(800)) * time.Millisecond
-		sc.Actions = append(sc.Actions, kill(at, node))
-		if sc.Cluster.Storage != control.StorageMemory {
-			sc.Actions = append(sc.Actions, restart(at+time.Duration(random.IntN(200))*time.Millisecond, node))
+		down := time.Duration(random.IntN(200)) * time.Millisecond
+		if sc.Cluster.Storage == control.StorageMemory {
+			down = 0
 		}
+		sc.restart(at, down, node)
 	}
 	sc.Drain = 5 * time.Second
 	return sc

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"quorumlab/harness/engine"
 	"quorumlab/harness/link"
 	"quorumlab/topologies"
 )
@@ -35,6 +36,9 @@ type direction struct {
 	// were any.
 	arriving   ring[laneEntry]
 	overtaking *queue
+
+	// parameters are those that the model goes by.
+	parameters topologies.Parameters
 }
 
 // counters count a direction's frames, as engine.DirectionReport does.
@@ -44,10 +48,19 @@ type counters struct {
 	duplicates, corrupted, reordered uint64
 }
 
+// report is the counters in the engine's terms.
+func (c *counters) report(link, from, to string) engine.DirectionReport {
+	return engine.DirectionReport{
+		Link: link, From: from, To: to, Frames: c.frames, Bytes: c.bytes,
+		LossDrops: c.lossDrops, QueueDrops: c.queueDrops, DownDrops: c.downDrops,
+		Duplicates: c.duplicates, Corrupted: c.corrupted, Reordered: c.reordered,
+	}
+}
+
 // newDirection makes a direction, which may change if it is told so: then no shortcut
 // is exact.
 func newDirection(p topologies.Parameters, seed uint64, changing bool) direction {
-	d := direction{model: link.NewModel(p, seed, 0), delayNS: none, eventAt: never}
+	d := direction{model: link.NewModel(p, seed, 0), parameters: p, delayNS: none, eventAt: never}
 	if d.model.DelayOnly() && !changing {
 		d.delayNS = int64(p.Delay)
 	}
@@ -64,6 +77,7 @@ func (d *direction) change(p topologies.Parameters) {
 	// To the model a frame may have come up to when it is told: one that has come
 	// keeps those behind it from overtaking it.
 	d.model.Update(d.latest, p)
+	d.parameters = p
 	d.bound(p)
 }
 

@@ -26,7 +26,11 @@ const (
 func init() {
 	consensus.Register(&consensus.Protocol{
 		Name:  journalName,
-		Roles: []consensus.RoleSpec{{Name: roleServer, Default: 3, Min: 1, Serves: true}},
+		Roles: []consensus.RoleSpec{{Name: roleServer, Default: 3, Min: 1, Serves: true, Leads: true, Votes: true}},
+		Events: []consensus.EventSpec{
+			{Kind: "leads", Meaning: consensus.MeaningElected},
+		},
+		Messages: []string{"entry", "stored", "decided"},
 		New: func(config consensus.Config) (consensus.Machine, error) {
 			return newJournal(config)
 		},

@@ -1,12 +1,9 @@
 package sim
 
 import (
-	"cmp"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -16,7 +13,6 @@ import (
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/results"
-	"quorumlab/topologies"
 )
 
 // phase is how far a trial is.
@@ -34,9 +30,6 @@ const (
 // liveInterval separates calls of Simulation.Live.
 const liveInterval = int64(500 * time.Millisecond)
 
-// errMemory is why a process can't be started again.
-var errMemory = errors.New("its storage is memory, and a process that has forgotten what it promised must not take part again")
-
 // life is a trial's progress through its phases.
 type life struct {
 	phase phase
@@ -47,67 +40,15 @@ type life struct {
 	allStartedAt int64
 	// ledAfter is when a process led first, or never.
 	ledAfter int64
-	actions  []action
 	// working counts clients that haven't done their load; answered the requests.
-	working    int
-	answered   uint64
-	stopped    bool
-	unfinished bool
+	working  int
+	answered uint64
+	stopped  bool
 	// commits counts commands and snapshots applied anywhere, seen those when it
 	// was last looked whether all is drained.
 	commits, seen uint64
 	// reported is what Live was told last.
 	reported control.Progress
-}
-
-// action is an engine.Action made ready.
-type action struct {
-	at      int64
-	process *process
-	kind    engine.ActionKind
-	// operation is that of the reconfiguration.
-	operation []byte
-	// link indexes the topology's, whose parameters change to these, A to B first.
-	link       int
-	parameters [2]topologies.Parameters
-}
-
-// planActions checks the actions and sorts them by their times.
-func (s *trial) planActions() error {
-	for _, a := range s.simulation.Actions {
-		if a.Kind == engine.ActionLink {
-			if err := s.planLink(a); err != nil {
-				return err
-			}
-			continue
-		}
-		p, known := s.byName(a.Node)
-		if !known {
-			return fmt.Errorf("an action is for %q, want the name of a node", a.Node)
-		}
-		planned := action{at: int64(a.At), process: p, kind: a.Kind}
-		switch a.Kind {
-		case engine.ActionKill:
-		case engine.ActionRestart:
-			if p.participates && p.storage.kind == control.StorageMemory {
-				return fmt.Errorf("%s can't be started again: %w", a.Node, errMemory)
-			}
-		case engine.ActionReconfigure:
-			if s.protocol.Reconfigure == nil || !p.serves {
-				return fmt.Errorf("%s of protocol %s can't reconfigure", a.Node, s.protocol.Name)
-			}
-			operation, err := s.protocol.Reconfigure(s.config(p), a.Change)
-			if err != nil {
-				return fmt.Errorf("reconfiguring at %s: %w", a.Node, err)
-			}
-			planned.operation = operation
-		default:
-			return fmt.Errorf("an action for %s is of kind %d, which there isn't", a.Node, a.Kind)
-		}
-		s.actions = append(s.actions, planned)
-	}
-	slices.SortStableFunc(s.actions, func(a, b action) int { return cmp.Compare(a.at, b.at) })
-	return nil
 }
 
 // begin has all processes start, each at its instant, and waits for a leader. Over
@@ -163,6 +104,10 @@ func (s *trial) phaseOver() {
 	case phaseLead:
 		s.beginLoad()
 	case phaseDrain:
+		if s.proving() {
+			s.enterPhase(phaseDrain, time.Duration(settledTime))
+			return
+		}
 		s.over = true
 	}
 }
@@ -178,10 +123,17 @@ func (s *trial) observe(p *process) {
 			s.stopClients()
 		}
 	case phaseDrain:
-		if s.commits != s.seen && s.drained() {
-			s.over = true
+		if s.commits != s.seen {
+			s.mayEnd()
 		}
 		s.seen = s.commits
+	}
+}
+
+// mayEnd ends the trial if all is drained and there is nothing more to find out.
+func (s *trial) mayEnd() {
+	if s.phase == phaseDrain && !s.proving() && s.drained() {
+		s.over = true
 	}
 }
 
@@ -221,9 +173,7 @@ func (s *trial) agreed() bool {
 func (s *trial) beginLoad() {
 	s.phase, s.loadStart = phaseLoad, s.now
 	s.trace.event(s.now, markLoad, 0, 0)
-	for i := range s.actions {
-		s.schedule(s.now+s.actions[i].at, eventAction, int32(i))
-	}
+	s.beginFaults()
 	if s.simulation.Live != nil {
 		s.schedule(s.now+liveInterval, eventLive, 0)
 	}
@@ -257,11 +207,11 @@ func (s *trial) endLoad() {
 		return
 	}
 	s.trace.event(s.now, markDrain, 0, 0)
+	s.phase = phaseDrain
+	s.endFaults()
 	s.enterPhase(phaseDrain, s.simulation.Drain)
 	s.findLearners()
-	if s.drained() {
-		s.over = true
-	}
+	s.mayEnd()
 }
 
 // findLearners notes which processes commit commands.
@@ -275,7 +225,7 @@ func (s *trial) findLearners() {
 func (s *trial) drained() bool {
 	slot, any := uint64(0), false
 	for _, p := range s.processes {
-		if !p.learner {
+		if !p.learner || p.machine == nil {
 			continue
 		}
 		if any && p.application.Slot() != slot {
@@ -284,31 +234,6 @@ func (s *trial) drained() bool {
 		slot, any = p.application.Slot(), true
 	}
 	return true
-}
-
-// act carries out an action, if the load still runs and the process is in a
-// state for it.
-func (s *trial) act(a *action) {
-	p := a.process
-	if s.phase != phaseLoad {
-		return
-	}
-	switch {
-	case a.kind == engine.ActionLink:
-		s.changeLink(a)
-	case a.kind == engine.ActionKill && p.alive:
-		s.kill(p)
-	case a.kind == engine.ActionRestart && !p.alive:
-		s.trace.event(s.now, markRestart, p.index, 0)
-		s.started(p)
-	case a.kind == engine.ActionReconfigure && p.alive:
-		s.trace.event(s.now, markReconfigure, p.index, 0)
-		now := uint64(s.now)
-		s.deliver(p, delivery{kind: deliverMessage, from: p.index, message: consensus.Request{Command: consensus.Command{
-			Kind: consensus.KindReconfigure, Client: consensus.NewClientID(p.node.ID, math.MaxUint32),
-			Sequence: now, FirstUnanswered: now, Operation: a.operation,
-		}}})
-	}
 }
 
 // live reports progress while the load runs.
@@ -340,10 +265,11 @@ func (s *trial) live() {
 
 // result says what came of the trial.
 func (s *trial) result() *engine.Simulated {
+	s.concludeFaults()
 	s.findLearners()
 	r := &engine.Simulated{
 		LoadStart: consensus.Time(s.loadStart), Elapsed: time.Duration(s.now), LedAfter: time.Duration(s.ledAfter),
-		Finished: !s.unfinished, Statuses: map[string]control.Status{}, CPU: map[string]time.Duration{},
+		Finished: s.working == 0, Statuses: map[string]control.Status{}, CPU: map[string]time.Duration{},
 		Links: s.report(), Drained: s.drained(),
 	}
 	if s.ledAfter == never || s.ledAfter > s.loadStart {
@@ -356,6 +282,7 @@ func (s *trial) result() *engine.Simulated {
 		}
 	}
 	r.Sockets = s.sockets()
+	r.Faults = s.faultRecords()
 	s.trace.event(s.now, markEnd, 0, 0)
 	r.TraceHash, r.Events = s.trace.hash, s.trace.events
 	return r

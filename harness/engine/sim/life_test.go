@@ -1,27 +1,19 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"quorumlab/faults"
 	"quorumlab/harness/engine"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/results"
 	"quorumlab/topologies"
 )
-
-func kill(at time.Duration, node string) engine.Action {
-	return engine.Action{At: at, Node: node, Kind: engine.ActionKill}
-}
-
-func restart(at time.Duration, node string) engine.Action {
-	return engine.Action{At: at, Node: node, Kind: engine.ActionRestart}
-}
 
 // highest is the highest slot that a client was told of.
 func (sc *scenario) highest() (slot uint64) {
@@ -92,11 +84,11 @@ func TestKilledServersComeBackFromTheirStorage(t *testing.T) {
 			sc.Cluster.Storage, sc.Transport = storage, transport
 			sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 200, int64(4*time.Second) })
 			for i, name := range []string{"n2", "n1", "n3"} {
-				at := time.Duration(i+1) * time.Second
-				sc.Actions = append(sc.Actions, kill(at, name), restart(at+300*time.Millisecond, name))
+				sc.restart(time.Duration(i+1)*time.Second, 300*time.Millisecond, name)
 			}
 			r := sc.run(t)
 			agree(t, r)
+			proved(t, r, 3)
 			for _, name := range []string{"n1", "n2", "n3"} {
 				if recovered := r.Statuses[name].Counters["server.recovered"]; recovered < 90 {
 					t.Errorf("%s, %s: %s recovered %d records, want those of a second and more", storage, transport, name, recovered)
@@ -119,7 +111,7 @@ func TestAnAcknowledgedWriteIsLostOnlyByServersThatDontWaitForTheSync(t *testing
 		sc.Cluster.Storage, sc.Costs.Sync = control.StorageFsync, 300*time.Millisecond
 		sc.Cluster.Options = map[string]any{"rash": rash}
 		sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 100, int64(time.Second) })
-		sc.Actions = []engine.Action{kill(990*time.Millisecond, "n1"), restart(995*time.Millisecond, "n1")}
+		sc.restart(990*time.Millisecond, 5*time.Millisecond, "n1")
 		r := sc.run(t)
 		if got := r.Statuses["n1"].Slot < sc.highest(); got != lost {
 			t.Errorf("rash %v: slot %d was acknowledged, %d is left: lost is %v, want %v",
@@ -132,7 +124,7 @@ func TestCheckpointsKeepTheLogShortAndAServerRecoversFromThem(t *testing.T) {
 	sc := journalScenario(time.Millisecond)
 	sc.Cluster.Storage = control.StorageFsync
 	sc.load(func(load *control.Load) { load.RateRPS, load.DurationNS = 5000, int64(5*time.Second) })
-	sc.Actions = []engine.Action{kill(4900*time.Millisecond, "n2"), restart(4950*time.Millisecond, "n2")}
+	sc.restart(4900*time.Millisecond, 50*time.Millisecond, "n2")
 	s, err := newTrial(t.Context(), sc.Simulation)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +154,7 @@ func TestAServerThatMissedTooMuchIsSentASnapshot(t *testing.T) {
 	sc.load(func(load *control.Load) {
 		load.RateRPS, load.DurationNS, load.Mix = 5000, int64(5*time.Second), map[string]float64{"update": 1}
 	})
-	sc.Actions = []engine.Action{kill(100*time.Millisecond, "n3"), restart(4*time.Second, "n3")}
+	sc.restart(100*time.Millisecond, 3900*time.Millisecond, "n3")
 	r := sc.run(t)
 	agree(t, r)
 	if n := r.Statuses["n3"].Counters["server.installed"]; n == 0 {
@@ -172,12 +164,14 @@ func TestAServerThatMissedTooMuchIsSentASnapshot(t *testing.T) {
 
 func TestAProcessWithoutStorageIsNotStartedAgain(t *testing.T) {
 	sc := journalScenario(time.Millisecond)
-	sc.Actions = []engine.Action{kill(0, "n2"), restart(time.Second, "n2")}
-	if _, err := (Engine{}).Simulate(t.Context(), sc.Simulation); !errors.Is(err, errMemory) {
-		t.Errorf("the error is %v, want %v", err, errMemory)
+	sc.restart(0, time.Second, "n2")
+	if _, err := (Engine{}).Simulate(t.Context(), sc.Simulation); err == nil || !strings.Contains(err.Error(), "forgotten what it promised") {
+		t.Errorf("the error is %v, want one that says what it has forgotten", err)
 	}
-	sc.Actions = sc.Actions[:1]
+	sc.Faults = nil
+	sc.kill(0, "n2")
 	r := sc.run(t)
+	proved(t, r, 1)
 	if _, alive := r.Statuses["n2"]; alive || len(r.Statuses) != 3 {
 		t.Errorf("statuses of %v, want those of the living", slots(r))
 	}
@@ -189,7 +183,7 @@ func TestWhatIsUnderWayToAKilledProcessIsLostAndItsPeersConnectAgain(t *testing.
 	sc := oneServer(topologies.Parameters{Delay: delay})
 	sc.Cluster.Storage = control.StorageDisk
 	sc.load(func(load *control.Load) { load.RateRPS, load.TimeoutNS = 1000, int64(time.Second) })
-	sc.Actions = []engine.Action{kill(500*time.Millisecond, "n1"), restart(700*time.Millisecond, "n1")}
+	sc.restart(500*time.Millisecond, 200*time.Millisecond, "n1")
 	sc.run(t)
 	var lost []time.Duration
 	start := sc.rows[0].IntendedNS
@@ -270,7 +264,7 @@ func TestAStoppedClientGivesUpWhatIsNeverAnswered(t *testing.T) {
 	})
 	sc.Stop.Requests = 50
 	// The leader dies soon after the fiftieth answer.
-	sc.Actions = []engine.Action{kill(590*time.Millisecond, "n1")}
+	sc.kill(590*time.Millisecond, "n1")
 	r := sc.run(t)
 	counts := sc.outcomes()
 	sent := r.Statuses["n4"].Counters["client.sent"]
@@ -319,7 +313,7 @@ func TestATrialIsDrainedOnceTheLiveStandAtOneSlot(t *testing.T) {
 	// The last command's decision is lost to n3, until the leader says it again.
 	sc.Cluster.Options = map[string]any{"resend_ms": 60_000}
 	sc.Cluster.Storage = control.StorageDisk
-	sc.Actions = []engine.Action{kill(1950*time.Millisecond, "n3"), restart(1990*time.Millisecond, "n3")}
+	sc.restart(1950*time.Millisecond, 40*time.Millisecond, "n3")
 	sc.Drain = 3 * time.Second
 	r := sc.run(t)
 	if r.Drained || r.Statuses["n3"].Slot >= r.Statuses["n1"].Slot {
@@ -340,27 +334,11 @@ func TestAReconfigurationGoesThroughTheLog(t *testing.T) {
 	sc := journalScenario(time.Millisecond)
 	sc.load(func(load *control.Load) { load.Mix = map[string]float64{"create": 1} })
 	before := sc.run(t).Statuses["n1"].Slot
-	sc.Actions = []engine.Action{{At: time.Second, Node: "n1", Kind: engine.ActionReconfigure, Change: []byte(`"anything"`)}}
+	sc.fault(faults.Fault{Kind: "reconfigure", Trigger: at(time.Second), Parameters: faults.Parameters{Change: []byte(`"anything"`)}})
 	r := sc.run(t)
 	agree(t, r)
 	if slot := r.Statuses["n1"].Slot; slot != before+1 {
 		t.Errorf("%d slots with the reconfiguration, %d without", slot, before)
-	}
-}
-
-func TestActionsAfterTheLoadDontHappen(t *testing.T) {
-	sc := journalScenario(time.Millisecond)
-	sc.Actions = []engine.Action{kill(time.Minute, "n2")}
-	if r := sc.run(t); len(r.Statuses) != 4 || r.Elapsed > 4*time.Second {
-		t.Errorf("%d processes live after %v, want 4 after little more than 2 s", len(r.Statuses), r.Elapsed)
-	}
-}
-
-func TestAKilledClientLeavesItsLoadUnfinished(t *testing.T) {
-	sc := journalScenario(20 * time.Millisecond)
-	sc.Actions = []engine.Action{kill(time.Second, "n4"), restart(1500*time.Millisecond, "n4")}
-	if r := sc.run(t); r.Finished || len(sc.rows) < 15 || len(sc.rows) > 30 {
-		t.Errorf("finished %v with %d rows, want what was answered within a second", r.Finished, len(sc.rows))
 	}
 }
 

@@ -36,8 +36,10 @@ type network struct {
 	changing bool
 	// routed counts how often routes were found anew.
 	routed uint32
-	// directions has two entries a link, A to B first.
+	// directions has two entries a link, A to B first, and then the stages that frames
+	// from one host to another pass first; stages finds those.
 	directions []direction
+	stages     map[pair]int32
 	paths      []*path
 	// hops has one way after the other: the directions from one host to another, and
 	// none at its end. known finds where a way begins.
@@ -297,13 +299,9 @@ func (s *trial) report() engine.LinkReport {
 	var r engine.LinkReport
 	for i, l := range n.topology.Links {
 		for reverse, ends := range [][2]string{{l.A, l.B}, {l.B, l.A}} {
-			d := n.directions[2*i+reverse].counters
-			r.Directions = append(r.Directions, engine.DirectionReport{
-				Link: l.Name, From: ends[0], To: ends[1], Frames: d.frames, Bytes: d.bytes,
-				LossDrops: d.lossDrops, QueueDrops: d.queueDrops, DownDrops: d.downDrops,
-				Duplicates: d.duplicates, Corrupted: d.corrupted, Reordered: d.reordered,
-			})
+			r.Directions = append(r.Directions, n.directions[2*i+reverse].report(l.Name, ends[0], ends[1]))
 		}
 	}
+	r.Pairs = n.reportPairs()
 	return r
 }

@@ -138,7 +138,7 @@ func TestAKillDropsWhatIsntHandledByThen(t *testing.T) {
 	} {
 		sc := oneServer(topologies.Parameters{Delay: time.Millisecond})
 		sc.Costs.PerMessage = time.Microsecond
-		sc.Actions = []engine.Action{kill(c.after, "n1")}
+		sc.kill(c.after, "n1")
 		s, err := newTrial(t.Context(), sc.Simulation)
 		if err != nil {
 			t.Fatal(err)

@@ -56,8 +56,8 @@ func (n *network) newPath(from, to *process) (*path, error) {
 // reroute finds the ways that there are now; false if there are none even with all
 // links up.
 func (n *network) reroute(p *path) bool {
-	there, ok := n.routes.way(p.from.host, p.to.host)
-	back, okBack := n.routes.way(p.to.host, p.from.host)
+	there, ok := n.directionsBetween(p.from.host, p.to.host)
+	back, okBack := n.directionsBetween(p.to.host, p.from.host)
 	p.there, p.back, p.routed = n.way(there), n.way(back), n.routed
 	return ok && okBack
 }

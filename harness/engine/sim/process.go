@@ -60,6 +60,9 @@ type process struct {
 	standing consensus.Status
 	// learner is true if the machine commits commands, kept while draining.
 	learner bool
+
+	// condition is what faults do to the process, nil in a trial without any.
+	condition *condition
 }
 
 // deliveryKind says what an entry of an inbox is.
@@ -93,7 +96,10 @@ type outgoing struct {
 
 // deliver hands over an input that has arrived.
 func (s *trial) deliver(p *process, d delivery) {
-	if p.inbox.count > 0 || p.freeAt > s.now {
+	if p.condition != nil && d.kind == deliverMessage {
+		s.arrived(p, d)
+	}
+	if p.inbox.count > 0 || p.freeAt > s.now || p.condition != nil && !s.runs(p) {
 		*p.inbox.push() = d
 	} else {
 		s.step(p, d)
@@ -105,8 +111,15 @@ func (s *trial) deliver(p *process, d delivery) {
 // wait for it.
 func (s *trial) wake(p *process) {
 	if p.inbox.count > 0 && !p.waking && !s.over {
+		at := max(p.freeAt, s.now)
+		if c := p.condition; c != nil {
+			if c.still() {
+				return // who has it go on wakes it
+			}
+			at = c.duty.next(at)
+		}
 		p.waking = true
-		s.schedule(max(p.freeAt, s.now), eventWake, p.index)
+		s.schedule(at, eventWake, p.index)
 	}
 }
 
@@ -114,7 +127,7 @@ func (s *trial) wake(p *process) {
 // something else comes before.
 func (s *trial) woken(p *process) {
 	p.waking = false
-	for p.inbox.count > 0 && !s.over && (p.freeAt <= s.now || s.skip(p.freeAt)) {
+	for p.inbox.count > 0 && !s.over && (p.freeAt <= s.now || s.skip(p.freeAt)) && (p.condition == nil || s.runs(p)) {
 		s.step(p, p.inbox.pop())
 	}
 	s.wake(p)
@@ -138,9 +151,11 @@ func (s *trial) step(p *process, d delivery) {
 	case deliverMessage:
 		cost += s.costs.bytes(d.size)
 		s.trace.message(s.now, d.from, p.index, d.size)
-		s.receive(p, d)
+		if p.condition == nil || s.heeds(p, d) {
+			s.receive(p, d)
+		}
 	case deliverTimer:
-		key, due := p.timers.Pop(consensus.Time(s.now), p.timers.Made())
+		key, due := p.timers.Pop(p.local(s.now), p.timers.Made())
 		s.setTimer(p)
 		if !due {
 			return
@@ -150,11 +165,11 @@ func (s *trial) step(p *process, d delivery) {
 		if key.client {
 			s.stepClient(p, &input)
 		} else {
-			p.machine.Step(consensus.Time(s.now), input, &s.out)
+			p.machine.Step(p.local(s.now), input, &s.out)
 		}
 	case deliverStart:
 		s.trace.event(s.now, markStart, p.index, uint64(len(p.storage.recovered)))
-		p.machine.Step(consensus.Time(s.now), consensus.Input{
+		p.machine.Step(p.local(s.now), consensus.Input{
 			Kind: consensus.InputStart, Recovered: p.storage.recovered, Slot: p.application.Slot(),
 		}, &s.out)
 		p.storage.recovered = nil
@@ -184,7 +199,7 @@ func (s *trial) receive(p *process, d delivery) {
 		input.Kind, input.Message, input.Command = consensus.InputCommand, nil, m.Command
 	}
 	if p.machine != nil {
-		p.machine.Step(consensus.Time(s.now), input, &s.out)
+		p.machine.Step(p.local(s.now), input, &s.out)
 	}
 }
 
@@ -222,7 +237,7 @@ func (s *trial) post(p *process, to consensus.NodeID, message consensus.Message,
 func (s *trial) carryOut(p *process, cost int64) {
 	out := &s.out
 	if out.Install == nil { // else the checkpoint has what they say
-		p.storage.append(out.Records)
+		s.persist(p)
 	}
 	for i := range out.Messages {
 		m := &out.Messages[i]
@@ -231,9 +246,7 @@ func (s *trial) carryOut(p *process, cost int64) {
 	if out.Install != nil {
 		cost += s.install(p, out.Install)
 	}
-	for i := range out.Committed {
-		s.commit(p, &out.Committed[i])
-	}
+	s.apply(p)
 	for _, command := range out.Reads {
 		p.respond(p.application.Read(command))
 	}
@@ -254,13 +267,19 @@ func (s *trial) carryOut(p *process, cost int64) {
 	}
 	install := out.Install != nil
 	out.Reset()
-	if install || p.storage.wantsCheckpoint() {
+	if install || p.storage.wantsCheckpoint() && !p.stopping() {
 		cost += s.checkpoint(p)
 	}
 	p.freeAt = s.now + cost
+	if p.condition != nil {
+		p.freeAt = p.condition.duty.after(s.now, cost)
+	}
 	p.busyNS += cost
 	s.sync(p)
 	s.leave(p)
+	if p.stopping() {
+		s.stop(p)
+	}
 }
 
 // leave sends what the step in hand has posted once the core is done with it.
@@ -269,6 +288,16 @@ func (s *trial) leave(p *process) {
 		m := &s.posted[i]
 		if m.afterSync && p.storage.hold(m) {
 			continue
+		}
+		if p.condition != nil {
+			if goes, halts := s.sending(p, m.to, m.message); halts {
+				if goes {
+					s.send(p, p.freeAt, m.to, m.size, m.message)
+					i++
+				}
+				p.condition.halt.posted = slices.Clone(s.posted[i:])
+				break
+			}
 		}
 		s.send(p, p.freeAt, m.to, m.size, m.message)
 	}
@@ -348,6 +377,9 @@ func (s *trial) commit(p *process, c *consensus.Committed) {
 	s.trace.event(s.now, markCommit, p.index, c.Slot)
 	s.trace.mix(uint64(c.Command.Client), c.Command.Sequence)
 	p.application.Apply(c.Slot, c.Command, p.respond)
+	if p.condition != nil {
+		s.notice(p, consensus.Label{Kind: control.TraceCommit, Slot: c.Slot}, "")
+	}
 	if c.Slot%consensus.PrefixInterval == 0 {
 		prefix := p.application.Prefix()
 		s.publish(p, consensus.Event{
@@ -358,6 +390,9 @@ func (s *trial) commit(p *process, c *consensus.Committed) {
 }
 
 func (s *trial) publish(p *process, event consensus.Event) {
+	if p.condition != nil {
+		s.notice(p, event.Label, "")
+	}
 	if s.simulation.Event != nil {
 		s.simulation.Event(consensus.Time(s.now), p.node.Name, event)
 	}
@@ -380,7 +415,7 @@ func (s *trial) setTimers(p *process, changes []consensus.TimerChange, client bo
 		if change.Cancel {
 			p.timers.Cancel(key)
 		} else {
-			p.timers.Set(key, consensus.Time(s.now).Add(max(change.After, 0)))
+			p.timers.Set(key, p.local(s.now).Add(max(change.After, 0)))
 		}
 	}
 	s.setTimer(p)
@@ -389,7 +424,7 @@ func (s *trial) setTimers(p *process, changes []consensus.TimerChange, client bo
 // setTimer has an event at the earliest timer. An event that comes too early,
 // because its timer was moved, sets the next one.
 func (s *trial) setTimer(p *process) {
-	if next := int64(p.timers.Next()); next < p.timerAt {
+	if next := p.nextTimer(); next < p.timerAt {
 		p.timerAt = max(next, s.now)
 		s.schedule(p.timerAt, eventTimer, p.index)
 	}
@@ -401,7 +436,7 @@ func (s *trial) timerEvent(p *process) {
 		return // an earlier one took its place
 	}
 	p.timerAt = never
-	if int64(p.timers.Next()) > s.now {
+	if p.nextTimer() > s.now {
 		s.setTimer(p)
 		return
 	}
@@ -419,6 +454,9 @@ func (s *trial) config(p *process) consensus.Config {
 // before, has it listen and dial, and begins its life.
 func (s *trial) start(p *process) error {
 	p.alive, p.startedAt, p.timerAt = true, s.now, never
+	if p.condition != nil {
+		p.condition.begin(s, p)
+	}
 	if s.network.tcp {
 		s.connect(p)
 	}
@@ -433,21 +471,23 @@ func (s *trial) start(p *process) error {
 	if err := p.storage.recover(p.application); err != nil {
 		return fmt.Errorf("starting %s again: %w", p.node.Name, err)
 	}
+	p.learner = machine.Status().Learner
 	s.deliver(p, delivery{kind: deliverStart})
 	return nil
 }
 
-// kill ends a process.
-func (s *trial) kill(p *process) {
+// kill ends a process; disk says what its storage keeps, one of the constants of
+// package faults.
+func (s *trial) kill(p *process, disk string) {
 	s.trace.event(s.now, markKill, p.index, 0)
+	s.died(p)
 	p.alive = false
 	p.machine, p.application, p.standing = nil, nil, consensus.Status{}
 	p.inbox.clear()
 	p.timers.Clear()
 	p.timerAt = never
-	p.storage.crash()
+	p.storage.crash(disk)
 	if s.network.tcp {
 		s.breakConnections(p)
 	}
-	s.endClient(p)
 }

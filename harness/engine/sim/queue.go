@@ -28,12 +28,20 @@ const (
 	eventOpen
 	// eventPhase: the present phase of the trial is over.
 	eventPhase
-	// eventAction: something is done to a node (the action's index).
-	eventAction
 	// eventLive: progress is reported.
 	eventLive
 	// eventStart: a process begins (process).
 	eventStart
+	// eventFaults: a fault may be due, or the load's planned end.
+	eventFaults
+	// eventNotice: the director of the faults is told something.
+	eventNotice
+	// eventPoll: evidence of faults is looked for.
+	eventPoll
+	// eventDeath: a process that has halted ends (process).
+	eventDeath
+	// eventGoOn: a process that stood still goes on (process).
+	eventGoOn
 	// eventExpire: a timer of a modelled TCP connection is due (path).
 	eventExpire
 )

@@ -152,11 +152,14 @@ func (r *routes) tree(root int) []int32 {
 	return tree
 }
 
-// delay sums the propagation delays of directions, in nanoseconds.
+// delay sums the propagation delays of directions, in nanoseconds. (The stages between
+// hosts, beyond all links, don't count: only networks without any ask.)
 func (r *routes) delay(directions []int32) int64 {
 	var sum int64
 	for _, d := range directions {
-		sum += r.topology.Parameters(hop(d)).Delay.Nanoseconds()
+		if int(d) < 2*len(r.topology.Links) {
+			sum += r.topology.Parameters(hop(d)).Delay.Nanoseconds()
+		}
 	}
 	return sum
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"quorumlab/faults"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 )
@@ -129,12 +130,24 @@ func (st *storage) hold(m *outgoing) bool {
 	return true
 }
 
-// crash ends the process: what wasn't durable is lost, what waited for it too.
-func (st *storage) crash() {
+// last is the position of the last write that is there.
+func (st *storage) last() uint64 { return st.first + uint64(len(st.records)) - 1 }
+
+// crash ends the process; disk says what is left of what it has written. What waited
+// for a sync is lost.
+func (st *storage) crash(disk string) {
 	st.held.clear()
+	st.recovered = nil
+	if disk == faults.DiskEmpty {
+		*st = storage{kind: st.kind, first: 1}
+	}
+	if st.syncing && (disk == faults.DiskSame || disk == "") {
+		// What is being synced has been written, and what came since hasn't.
+		st.settle(st.syncs)
+	}
 	clear(st.pending)
 	st.pending = st.pending[:0]
-	st.syncing, st.recovered = false, nil
+	st.syncing = false
 	if st.kind == control.StorageMemory {
 		return
 	}
@@ -162,6 +175,10 @@ func (s *trial) sync(p *process) {
 	}
 	st.syncing, st.syncs = true, st.written
 	st.syncAt = max(s.now, p.freeAt) + s.costs.sync
+	if c := p.condition; c != nil {
+		c.syncing = max(s.now, p.freeAt)
+		st.syncAt += c.syncDelay
+	}
 	s.schedule(st.syncAt, eventSync, p.index)
 }
 
@@ -173,14 +190,41 @@ func (s *trial) synced(p *process) {
 	}
 	s.trace.event(s.now, markSync, p.index, st.syncs)
 	st.syncing = false
-	st.settle(st.syncs)
-	leave := max(s.now, p.freeAt)
-	for st.held.count > 0 && st.held.at(0).after <= st.durable {
-		m := st.held.pop()
-		s.send(p, leave, m.to, m.size, m.message)
+	if c := p.condition; c != nil {
+		c.counters.syncAt, c.counters.syncTook = c.syncing, s.now-c.syncing
+		s.persisted(p)
 	}
+	st.settle(st.syncs)
+	if p.condition != nil && p.condition.still() {
+		return // until it goes on
+	}
+	s.release(p)
 	s.sync(p)
 	s.wake(p) // for messages to itself
+}
+
+// release sends what waited for what is durable now.
+func (s *trial) release(p *process) {
+	st := &p.storage
+	leave := max(s.now, p.freeAt)
+	if p.condition != nil {
+		leave = p.condition.duty.next(leave)
+	}
+	for st.held.count > 0 && st.held.at(0).after <= st.durable {
+		m := st.held.at(0)
+		goes, halts := true, false
+		if p.condition != nil {
+			goes, halts = s.sending(p, m.to, m.message)
+		}
+		if goes {
+			m := st.held.pop()
+			s.send(p, leave, m.to, m.size, m.message)
+		}
+		if halts {
+			s.stop(p)
+			return
+		}
+	}
 }
 
 // install replaces the application's state by a snapshot's and returns the cost.
@@ -200,7 +244,11 @@ func (s *trial) checkpoint(p *process) int64 {
 	if p.storage.kind == control.StorageMemory {
 		return 0
 	}
-	p.machine.Step(consensus.Time(s.now), consensus.Input{Kind: consensus.InputCheckpoint}, &s.out)
+	if c := p.condition; c != nil && c.refuses {
+		s.refuse(p, len(p.application.Snapshot()))
+		return 0
+	}
+	p.machine.Step(p.local(s.now), consensus.Input{Kind: consensus.InputCheckpoint}, &s.out)
 	snapshot := p.application.Snapshot()
 	p.storage.checkpoint(snapshot, s.out.Records)
 	s.trace.event(s.now, markCheckpoint, p.index, uint64(len(s.out.Records)))

@@ -32,6 +32,11 @@ const (
 	markDown
 	markCorrupted
 	markDuplicate
+	markOrder
+	markEvidence
+	markPair
+	markIgnored
+	markHalt
 )
 
 // Odd constants with as many ones as zeros, as of wyhash.

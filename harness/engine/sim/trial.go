@@ -54,6 +54,8 @@ type trial struct {
 	touched   []*path
 
 	life
+	// faulting is the schedule of faults under way, nil in a trial without any.
+	faulting *faulting
 	// over ends the loop; err is why, unless all went well.
 	over bool
 	err  error
@@ -91,8 +93,7 @@ func newTrial(ctx context.Context, simulation engine.Simulation) (*trial, error)
 	if hosts := len(simulation.Topology.Hosts); hosts > maxHosts {
 		return nil, fmt.Errorf("the topology has %d hosts, want at most %d", hosts, maxHosts)
 	}
-	changing := slices.ContainsFunc(simulation.Actions, func(a engine.Action) bool { return a.Kind == engine.ActionLink })
-	if s.network, err = newNetwork(simulation.Topology, simulation.Transport, simulation.Seed, changing); err != nil {
+	if s.network, err = newNetwork(simulation.Topology, simulation.Transport, simulation.Seed, breaksNetwork(&simulation)); err != nil {
 		return nil, err
 	}
 	s.network.config = tcpConfig(s.protocol.Name, simulation.Seed)
@@ -102,7 +103,7 @@ func newTrial(ctx context.Context, simulation engine.Simulation) (*trial, error)
 	if err := s.checkLoads(); err != nil {
 		return nil, err
 	}
-	return s, s.planActions()
+	return s, s.planFaults()
 }
 
 func (s *trial) findProtocol() error {
@@ -288,9 +289,17 @@ func (s *trial) happen(e event) {
 		s.started(s.processes[e.index])
 	case eventPhase:
 		s.phaseOver()
-	case eventAction:
-		s.act(&s.actions[e.index])
 	case eventLive:
 		s.live()
+	case eventFaults:
+		s.advanceFaults()
+	case eventNotice:
+		s.noticed()
+	case eventPoll:
+		s.pollEvidence()
+	case eventDeath:
+		s.die(s.processes[e.index])
+	case eventGoOn:
+		s.goOn(s.processes[e.index])
 	}
 }

@@ -1,0 +1,506 @@
+package driver
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"quorumlab/node/consensus"
+	"quorumlab/node/control"
+	"quorumlab/node/driver/clock"
+	"quorumlab/node/driver/logfile"
+	"quorumlab/node/kv"
+)
+
+var testNames = map[consensus.NodeID]string{1: "n1", 2: "n2", 3: "n3", 4: "n4", 7: "n7"}
+
+// Message n has the machine persist n; send 1000+n to process 2 once that is durable;
+// 2000+n to itself and 4000+n to process 4 at once; and commit a command of client 7 for
+// slot n.
+func persistSendCommit() *scripted {
+	return &scripted{step: func(_ consensus.Time, input consensus.Input, out *consensus.Outbox) {
+		n, ok := input.Message.(number)
+		if !ok || input.From == 1 {
+			return
+		}
+		out.Persist(n)
+		out.SendAfterSync(2, 1000+n)
+		out.Send(1, 2000+n)
+		out.Send(4, 4000+n)
+		out.Commit(uint64(n), create(uint64(n)))
+		out.Trace(consensus.Event{Role: "tester", Label: consensus.Label{Kind: "done", Slot: uint64(n)}})
+	}}
+}
+
+// stage is such a machine, the processes around it, and what has become of messages 1
+// and 2.
+type stage struct {
+	t         *testing.T
+	p         *process
+	two, four *process
+	client    *process
+	dir       string
+	end       func()
+	reached   chan control.Reached
+}
+
+func newStage(t *testing.T, failpoint control.Failpoint) *stage {
+	s := &stage{t: t, dir: t.TempDir(), reached: make(chan control.Reached, 10)}
+	s.two = start(t, 2, listen(t, "127.0.0.1:0"), nil, &scripted{})
+	s.four = start(t, 4, listen(t, "127.0.0.1:0"), nil, &scripted{})
+	s.client = start(t, 7, listen(t, "127.0.0.1:0"), nil, &scripted{})
+	kept, _, end := openStorage(t, s.dir)
+	s.end = end
+	peers := map[consensus.NodeID]string{2: s.two.address, 4: s.four.address, 7: s.client.address}
+	s.p = startWith(t, 1, listen(t, "127.0.0.1:0"), peers, persistSendCommit(), func(config *Config) {
+		config.Storage, config.Names = kept, testNames
+		config.Initially.Injection.Failpoints = []control.Failpoint{failpoint}
+		config.OnFailpoint = func(_ control.Failpoint, reached control.Reached) { s.reached <- reached }
+	})
+	eventually(t, "all are connected", func() bool { return s.p.Counts().Connected == 3 })
+	return s
+}
+
+func (s *stage) deliver(n number) {
+	s.p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: n}})
+}
+
+// seen is what anybody has seen of message 2, or of the only one given.
+func (s *stage) seen(applied uint64) string {
+	var seen []string
+	note := func(what string, there bool) {
+		if there {
+			seen = append(seen, what)
+		}
+	}
+	note("itself", slices.Contains(numbersOf(s.p.machine.of(consensus.InputMessage)), 2002))
+	note("n2", slices.Contains(numbersOf(s.two.machine.of(consensus.InputMessage)), 1002))
+	note("n4", slices.Contains(numbersOf(s.four.machine.of(consensus.InputMessage)), 4002))
+	note("applied", applied == 2)
+	note("answered", len(s.client.client.all()) == 2)
+	return strings.Join(seen, " ")
+}
+
+// standing is what is seen while the machine lives.
+func (s *stage) standing() string {
+	var applied uint64
+	s.p.driver.call(func() { applied = s.p.driver.config.Application.Slot() })
+	return s.seen(applied)
+}
+
+// persisted ends the process and tells which records it leaves.
+func (s *stage) persisted() string {
+	s.p.close()
+	s.end()
+	return fmt.Sprint(reopen(s.t, s.dir).Records)
+}
+
+const everything = "itself n2 n4 applied answered"
+
+// placeCases are failpoints about message 2, and what has been done when they are
+// reached. A message that waits for its record comes after all others.
+var placeCases = map[string]struct {
+	failpoint control.Failpoint
+	seen      string
+	records   string
+	reached   string
+}{
+	"before_persist":        {control.Failpoint{Place: control.BeforePersist, Kind: "number", Slot: 2}, "", "[1]", "number 2 "},
+	"after_persist":         {control.Failpoint{Place: control.AfterPersist, Kind: "number", Slot: 2}, "", "[1 2]", "number 2 "},
+	"before_send":           {control.Failpoint{Place: control.BeforeSend, Slot: 4002}, "", "[1 2]", "number 4002 n4"},
+	"before_send, the last": {control.Failpoint{Place: control.BeforeSend, To: "n2", Count: 2}, "itself n4 applied answered", "[1 2]", "number 1002 n2"},
+	"before_send to itself": {control.Failpoint{Place: control.BeforeSend, Kind: "number", To: "n1", Count: 2}, "", "[1 2]", "number 2002 n1"},
+	"before an answer":      {control.Failpoint{Place: control.BeforeSend, Kind: "response", Slot: 2}, "n4 applied", "[1 2]", "response 2 n7"},
+	"after_send":            {control.Failpoint{Place: control.AfterSend, Slot: 4002}, "n4", "[1 2]", "number 4002 n4"},
+	"after_send to itself":  {control.Failpoint{Place: control.AfterSend, Slot: 2002}, "", "[1 2]", "number 2002 n1"},
+	"after_send, the last":  {control.Failpoint{Place: control.AfterSend, Slot: 1002}, everything, "[1 2]", "number 1002 n2"},
+	"before_apply":          {control.Failpoint{Place: control.BeforeApply, Slot: 2}, "n4", "[1 2]", "commit 2 "},
+	"after_apply":           {control.Failpoint{Place: control.AfterApply, Slot: 2}, "n4 applied", "[1 2]", "commit 2 "},
+}
+
+func TestAtAStallWhatComesBeforeThePlaceIsDoneAndTheRestOnceTheFailpointIsGone(t *testing.T) {
+	for name, c := range placeCases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.failpoint.ID, c.failpoint.Action = "stall", control.ActionStall
+			s := newStage(t, c.failpoint)
+			s.deliver(1)
+			s.deliver(2)
+			checkReached(t, <-s.reached, "stall", c.reached)
+			eventually(t, "what comes before the place: "+c.seen, func() bool { return s.standing() == c.seen })
+			s.deliver(3) // waits
+			time.Sleep(20 * time.Millisecond)
+			if got := s.standing(); got != c.seen {
+				t.Errorf("a moment later there is %q, want %q", got, c.seen)
+			}
+			if status, _ := s.p.driver.Status(); !status.Learner || s.p.driver.Standing().ClockNS == 0 {
+				t.Error("a machine that stalls doesn't say where it stands")
+			}
+			// Another injection that has the failpoint doesn't end it.
+			s.p.driver.Inject(control.Injection{Failpoints: []control.Failpoint{c.failpoint}, ClockJumpNS: 1})
+			if got := s.standing(); got != c.seen {
+				t.Errorf("after another injection there is %q, want %q", got, c.seen)
+			}
+			s.p.driver.Inject(control.Injection{})
+			eventually(t, "message 3 is handled", func() bool { return len(s.client.client.all()) == 3 })
+			eventually(t, "all of message 2 is done", func() bool {
+				return strings.TrimSuffix(s.seen(2), " answered")+" answered" == everything
+			})
+			if got := s.persisted(); got != "[1 2 3]" {
+				t.Errorf("records %s", got)
+			}
+			if len(s.reached) > 0 {
+				t.Errorf("reached again: %+v", <-s.reached)
+			}
+		})
+	}
+}
+
+func TestAtACrashWhatComesBeforeThePlaceIsDoneAndNothingElse(t *testing.T) {
+	for name, c := range placeCases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.failpoint.ID, c.failpoint.Action = "crash", control.ActionCrash
+			s := newStage(t, c.failpoint)
+			s.deliver(1)
+			s.deliver(2)
+			checkReached(t, <-s.reached, "crash", c.reached)
+			s.deliver(3)
+			s.p.driver.group.Wait() // for the loop's end
+			slot := s.p.driver.config.Application.Slot()
+			eventually(t, "what comes before the place: "+c.seen, func() bool { return s.seen(slot) == c.seen })
+			time.Sleep(20 * time.Millisecond)
+			if got := s.seen(slot); got != c.seen || slot > 2 {
+				t.Errorf("there is %q and slot %d, want %q", got, slot, c.seen)
+			}
+			if got := s.persisted(); got != c.records {
+				t.Errorf("records %s, want %s", got, c.records)
+			}
+		})
+	}
+}
+
+func checkReached(t *testing.T, reached control.Reached, id, want string) {
+	t.Helper()
+	got := fmt.Sprintf("%s %d %s", reached.Label.Kind, reached.Label.Slot, reached.To)
+	if reached.ID != id || got != want || reached.TimeNS == 0 || reached.Unacknowledged {
+		t.Errorf("reached %+v, want %s at %q", reached, id, want)
+	}
+}
+
+func TestADriverThatStallsCanBeClosed(t *testing.T) {
+	s := newStage(t, control.Failpoint{ID: "stall", Place: control.AfterPersist, Action: control.ActionStall})
+	s.deliver(2)
+	<-s.reached
+	if got := s.persisted(); got != "[2]" {
+		t.Errorf("records %s", got)
+	}
+	if got := s.seen(0); got != "" {
+		t.Errorf("after the end there is %q", got)
+	}
+}
+
+// The events of the step are in the log when its failpoint is reached, and only once.
+func TestTheEventsOfAStepAreWrittenBeforeItsFailpointAndOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	file, err := logfile.Create(path, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := func() int {
+		if err := file.Flush(); err != nil {
+			t.Error(err)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+		}
+		return strings.Count(string(content), `"done"`)
+	}
+	reached := make(chan int, 1)
+	p := startWith(t, 1, listen(t, "127.0.0.1:0"), nil, persistSendCommit(), func(config *Config) {
+		config.Events = NewEventLog(file, "n1")
+		config.Initially.Injection.Failpoints = []control.Failpoint{{ID: "a", Place: control.BeforePersist, Action: control.ActionStall}}
+		config.OnFailpoint = func(control.Failpoint, control.Reached) { reached <- events() }
+	})
+	p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: number(1)}})
+	if n := <-reached; n != 1 {
+		t.Errorf("%d events at the failpoint, want 1", n)
+	}
+	p.driver.Inject(control.Injection{})
+	p.close()
+	if n := events(); n != 1 {
+		t.Errorf("%d events in all, want 1", n)
+	}
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAMessageWhoseReceiverIsNotThereOrDoesNotReadIsReportedAsUnacknowledged(t *testing.T) {
+	release := make(chan struct{})
+	deaf := start(t, 2, listen(t, "127.0.0.1:0"), nil, &scripted{
+		step: func(consensus.Time, consensus.Input, *consensus.Outbox) { <-release },
+	})
+	defer close(release)
+	absent := listen(t, "127.0.0.1:0")
+	absent.Close()
+	reached := make(chan control.Reached, 2)
+	peers := map[consensus.NodeID]string{2: deaf.address, 4: absent.Addr().String()}
+	p := startWith(t, 1, listen(t, "127.0.0.1:0"), peers, &scripted{
+		step: func(_ consensus.Time, input consensus.Input, out *consensus.Outbox) {
+			if n, ok := input.Message.(number); ok {
+				out.Send(consensus.NodeID(input.From), n)
+			}
+		},
+	}, func(config *Config) {
+		config.Names = testNames
+		config.Initially.Injection.Failpoints = []control.Failpoint{
+			{ID: "absent", Place: control.AfterSend, To: "n4", Action: control.ActionStall},
+			{ID: "deaf", Place: control.AfterSend, Slot: large + maxInboxInputs + 8000, Action: control.ActionStall},
+		}
+		config.OnFailpoint = func(_ control.Failpoint, r control.Reached) { reached <- r }
+	})
+	eventually(t, "one is connected", func() bool { return p.Counts().Connected == 1 })
+	send := func(to consensus.NodeID, n number) {
+		p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: to, Message: n}})
+	}
+	send(4, 1)
+	if r := <-reached; r.ID != "absent" || !r.Unacknowledged {
+		t.Errorf("%+v", r)
+	}
+	p.driver.Inject(control.Injection{Failpoints: []control.Failpoint{{ID: "deaf", Place: control.AfterSend, Slot: large + maxInboxInputs + 8000, Action: control.ActionStall}}})
+	for n := range number(maxInboxInputs + 8001) { // more than inbox and sockets hold
+		send(2, large+n)
+	}
+	if r := <-reached; r.ID != "deaf" || !r.Unacknowledged {
+		t.Errorf("%+v", r)
+	}
+}
+
+// arrived are the numbers that the machine was given.
+func (p *process) arrived() []uint64 { return numbersOf(p.machine.of(consensus.InputMessage)) }
+
+func TestAShareOfTheMessagesAndRequestsOfOthersIsIgnored(t *testing.T) {
+	const count = 3000
+	p := startWith(t, 1, listen(t, "127.0.0.1:0"), nil, &scripted{}, func(config *Config) {
+		config.Names = testNames
+		config.Initially.Injection.Ignore = []control.Ignore{
+			{Kinds: []string{"number"}, From: []string{"n3"}, Share: 1. / 3, Seed: 1},
+			{Kinds: []string{"request"}, Share: 1, Seed: 2},
+		}
+	})
+	for n := range number(count) {
+		var inputs []consensus.Input
+		for _, from := range []consensus.NodeID{1, 3, 4} {
+			inputs = append(inputs, consensus.Input{Kind: consensus.InputMessage, From: from, Message: count*number(from) + n})
+		}
+		inputs = append(inputs,
+			consensus.Input{Kind: consensus.InputCommand, From: 7, Command: command(7, uint64(n+1))},
+			consensus.Input{Kind: consensus.InputCommand, From: 1, Command: command(1, uint64(n+1))})
+		p.driver.Deliver(inputs)
+	}
+	eventually(t, "all has come", func() bool { return len(p.machine.of(consensus.InputCommand)) == count })
+	from := map[consensus.NodeID]int{}
+	for _, input := range append(p.machine.of(consensus.InputMessage), p.machine.of(consensus.InputCommand)...) {
+		from[input.From]++
+	}
+	injected := p.driver.Standing().Injected
+	// Five standard deviations around two thirds.
+	if from[1] != 2*count || from[4] != count || from[7] != 0 || from[3] < 2*count/3-130 || from[3] > 2*count/3+130 {
+		t.Errorf("came: %v", from)
+	}
+	if injected.Considered != 2*count || injected.Ignored != uint64(2*count-from[3]) {
+		t.Errorf("%+v, %d were ignored", injected, 2*count-from[3])
+	}
+	p.driver.Inject(control.Injection{})
+	p.driver.Deliver([]consensus.Input{{Kind: consensus.InputCommand, From: 7, Command: command(7, 1)}})
+	eventually(t, "nothing is ignored any more", func() bool { return len(p.machine.of(consensus.InputCommand)) == count+1 })
+}
+
+// A machine that sets its timer at the start, for an hour, and again when it fires.
+func hourly() *scripted {
+	return &scripted{step: func(_ consensus.Time, input consensus.Input, out *consensus.Outbox) {
+		if input.Kind == consensus.InputStart || input.Kind == consensus.InputTimer {
+			out.SetTimer(consensus.Timer{Kind: 1}, time.Hour)
+		}
+	}}
+}
+
+func TestTimersFollowTheMachinesClock(t *testing.T) {
+	p := start(t, 1, listen(t, "127.0.0.1:0"), nil, hourly())
+	fired := func() int { return len(p.machine.of(consensus.InputTimer)) }
+	ahead := func() time.Duration {
+		s := p.driver.Standing()
+		return time.Duration(s.MachineNS - s.ClockNS)
+	}
+	if ahead() != 0 {
+		t.Errorf("at the start the clock is ahead by %v", ahead())
+	}
+	p.driver.Inject(control.Injection{ClockJumpNS: int64(time.Hour)})
+	eventually(t, "the timer fires after a jump of an hour", func() bool { return fired() == 1 })
+	if ahead() != time.Hour {
+		t.Errorf("ahead by %v, want an hour", ahead())
+	}
+	p.driver.Inject(control.Injection{}) // back: now it is due in two hours
+	p.driver.Inject(control.Injection{ClockJumpNS: int64(time.Hour)})
+	time.Sleep(20 * time.Millisecond)
+	if fired() != 1 {
+		t.Error("the timer has fired an hour early")
+	}
+	p.driver.Inject(control.Injection{ClockJumpNS: int64(2 * time.Hour)})
+	eventually(t, "the timer fires again", func() bool { return fired() == 2 })
+
+	p.driver.Inject(control.Injection{ClockJumpNS: int64(3*time.Hour) - int64(20*time.Second), ClockRate: control.MaxClockRate})
+	eventually(t, "20 s pass a thousand times as fast", func() bool { return fired() == 3 })
+	p.driver.Inject(control.Injection{ClockJumpNS: int64(3*time.Hour) - int64(20*time.Second)})
+	gained := ahead()
+	if gained < 3*time.Hour-20*time.Second+19*time.Second {
+		t.Errorf("a clock that ran fast is ahead by %v only", gained)
+	}
+	time.Sleep(5 * time.Millisecond)
+	if ahead() != gained {
+		t.Errorf("a clock that is right again still runs away: %v, then %v", gained, ahead())
+	}
+}
+
+func TestWhatIsSubscribedToIsReportedFromTheFirstStepOn(t *testing.T) {
+	var mu sync.Mutex
+	var traces []string
+	var began consensus.Time
+	two := start(t, 2, listen(t, "127.0.0.1:0"), nil, &scripted{})
+	machine := &scripted{step: func(_ consensus.Time, input consensus.Input, out *consensus.Outbox) {
+		switch input.Kind {
+		case consensus.InputStart:
+			out.Trace(consensus.Event{Label: consensus.Label{Kind: "started", Round: 7}})
+		case consensus.InputMessage:
+			n := input.Message.(number)
+			if input.From == 1 {
+				return
+			}
+			out.Trace(consensus.Event{Label: consensus.Label{Kind: "asked", Slot: uint64(n)}})
+			out.Send(2, n)
+			out.Send(1, n+100)
+			out.Commit(uint64(n), create(uint64(n)))
+		}
+	}}
+	p := startWith(t, 1, listen(t, "127.0.0.1:0"), map[consensus.NodeID]string{2: two.address}, machine, func(config *Config) {
+		config.Names, began = testNames, clock.Now()
+		config.Initially.Subscriptions = []control.Subscription{
+			{Kind: "started", Round: 7}, {Kind: "asked", Limit: 2}, {Kind: "number", Slot: 3}, {Kind: "number", Slot: 101}, {Kind: control.TraceCommit, Slot: 4, Limit: 1},
+		}
+		config.OnTrace = func(trace control.Trace) {
+			mu.Lock()
+			defer mu.Unlock()
+			if at := consensus.Time(trace.TimeNS); at < began || at > clock.Now() {
+				t.Errorf("%+v isn't of now", trace)
+			}
+			traces = append(traces, strings.TrimSpace(fmt.Sprintf("%s %d %s", trace.Label.Kind, trace.Label.Slot, trace.To)))
+		}
+	})
+	all := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(traces)
+	}
+	want := []string{"started 0"}
+	for n := number(1); n <= 6; n++ {
+		p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: n}})
+		// The events of a step come after what it sends and applies.
+		want = append(want, map[number][]string{
+			1: {"number 101 n1", "asked 1"}, 2: {"asked 2"}, 3: {"number 3 n2"}, 4: {"commit 4"},
+		}[n]...)
+	}
+	eventually(t, "all are handled", func() bool { return len(p.machine.of(consensus.InputMessage)) == 12 })
+	if got := all(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	p.driver.Subscribe(nil)
+	p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: number(7)}})
+	eventually(t, "the last is handled", func() bool { return len(p.machine.of(consensus.InputMessage)) == 14 })
+	if got := all(); len(got) != len(want) {
+		t.Errorf("nothing was subscribed to, and %q came", got[len(want):])
+	}
+}
+
+func TestAPeerIsHeardAgainAfterASilence(t *testing.T) {
+	began := clock.Now()
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	file, err := logfile.Create(path, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := &scripted{}
+	transport := NewTransport(TransportConfig{
+		Self: 1, Protocol: "numbers", Codec: numberCodec{}, Listener: listen(t, "127.0.0.1:0"),
+		Members: []consensus.NodeID{1, 2, 3}, Events: NewEventLog(file, "n1"), Log: log.New(io.Discard, "", 0),
+	})
+	driver, err := New(Config{Machine: machine, Application: consensus.NewApplication(kv.New()), Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport.Start(driver, nil)
+	driver.Start()
+	defer transport.Close()
+	defer driver.Close()
+	address := transport.config.Listener.Addr().String()
+	sent := 0
+	// send has the process, whose connection is new or not, heard several times in a row.
+	send := func(p *process) {
+		t.Helper()
+		out := p.NewSender()
+		for range 3 {
+			out.Send(1, number(sent))
+			out.Flush()
+			sent++
+			eventually(t, "it arrives", func() bool { return len(machine.of(consensus.InputMessage)) == sent })
+		}
+	}
+	peer := func(id consensus.NodeID) *process {
+		return start(t, id, listen(t, "127.0.0.1:0"), map[consensus.NodeID]string{1: address}, &scripted{})
+	}
+	two, three := peer(2), peer(3)
+	send(two) // the first that is heard of it
+	time.Sleep(consensus.MinSilence)
+	send(three) // the first that is heard of this one
+	send(two)
+	two.close()
+	time.Sleep(consensus.MinSilence)
+	send(peer(2)) // on another connection
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var heard []string
+	for line := range strings.Lines(string(content)) {
+		if strings.Contains(line, `"role":"transport","kind":"heard"`) {
+			heard = append(heard, line[strings.Index(line, `"peer"`):])
+		}
+	}
+	// The machine may be slow, so that there are more; the two are there at least.
+	var ofTwo int
+	for _, line := range heard {
+		var peer uint64
+		var silence int64
+		if n, err := fmt.Sscanf(line, `"peer":%d,"silence_ns":%d}`, &peer, &silence); n != 2 ||
+			silence < int64(consensus.MinSilence) || silence > int64(clock.Now().Sub(began)) {
+			t.Errorf("%q: %v", line, err)
+		}
+		if peer == 2 {
+			ofTwo++
+		}
+	}
+	if ofTwo < 2 || len(heard) > 4 {
+		t.Errorf("heard: %q", heard)
+	}
+}
