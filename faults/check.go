@@ -169,7 +169,7 @@ func names(parameters []Parameter, between string) string {
 	for _, p := range parameters {
 		word := p.Key()
 		if p == ParameterLink {
-			word = "keys of a link such as loss"
+			word = "keys of a link such as delay"
 		}
 		if !slices.Contains(words, word) {
 			words = append(words, word)
@@ -239,7 +239,7 @@ func item(key string, i, of int) string {
 func (c *checker) heals(f Fault) {
 	index, ok := c.index[f.Fault]
 	if !ok || index == c.at {
-		c.bad("fault", f.Fault, "the id of another fault: "+list(c.others()))
+		c.bad("fault", f.Fault, c.wantOther())
 		return
 	}
 	other := c.schedule[index]
@@ -252,15 +252,18 @@ func (c *checker) heals(f Fault) {
 	}
 }
 
-// others are the IDs of the other entries.
-func (c *checker) others() []string {
+// wantOther names the other entries.
+func (c *checker) wantOther() string {
 	var ids []string
 	for i, f := range c.schedule {
 		if i != c.at {
 			ids = append(ids, f.ID)
 		}
 	}
-	return ids
+	if len(ids) == 0 {
+		return "the id of another fault, and there is none"
+	}
+	return "the id of another fault: " + list(ids)
 }
 
 // effects looks whether anything would happen at all, where that doesn't hang by who leads

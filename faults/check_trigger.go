@@ -108,7 +108,7 @@ func (c *checker) after(f Fault, a After) {
 	}
 	index, ok := c.index[a.ID]
 	if !ok {
-		c.bad("after.fault", a.ID, "the id of another fault: "+list(c.others()))
+		c.bad("after.fault", a.ID, c.wantOther())
 		return
 	}
 	for seen := []int{c.at}; ; {

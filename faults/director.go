@@ -39,8 +39,8 @@ type Director struct {
 	// plan is what will happen at known times, the next first.
 	plan []planned
 	// occurrences are all, active those that are in force, in the order in which they
-	// fired; awaiting those whose evidence may still be found.
-	occurrences, active, awaiting []*occurrence
+	// fired; awaiting those whose evidence may still be found; healers those that heal others.
+	occurrences, active, awaiting, healers []*occurrence
 	// ended are the nodes whose process ended by itself, starting those that an order under
 	// way starts again.
 	ended, starting map[string]bool

@@ -15,8 +15,13 @@
 //     it, else paused while any pauses it, else has the least of their shares;
 //   - a link is down while any fault has it down; other parameters are laid over those
 //     declared, later faults over earlier ones;
-//   - a fault that would end, pause or slow a node that is down hits nobody;
+//   - frames between two hosts are lost while any fault cuts them, else the latest stage
+//     holds;
+//   - a fault of a process that is down hits nobody;
 //   - all faults but a crash without a duration are healed when the load ends.
+//
+// A Selector says whom a fault hits; it is resolved when the fault fires. Where one fault
+// hides the evidence of another, Director.Moot tells. docs/faults.md is for users.
 //
 // It promises that the same schedule, world and seed, with the same inputs at the
 // same times, give the same orders. Times are counted from the load's beginning.

@@ -52,7 +52,8 @@ func (d *Director) Reached(now time.Duration, node string, reached control.Reach
 	}
 	effect := e.pointEffect(o, node)
 	o.evidence = append(o.evidence, observed{now, results.Evidence{
-		Kind: evidenceReached, Target: node, Found: true, Text: "the node has reached " + e.fault.Trigger.String() + describeReached(reached),
+		Kind: evidenceReached, Target: node, Found: !reached.Unacknowledged,
+		Text: "the node has reached " + e.fault.Trigger.String() + describeReached(reached),
 	}})
 	if o.hit {
 		return append(orders, d.reachedToo(o, node, effect, now)...)
@@ -120,6 +121,9 @@ func describeReached(reached control.Reached) string {
 	}
 	if reached.To != "" {
 		text += " to " + reached.To
+	}
+	if reached.Unacknowledged {
+		text += ", but the receiver didn't acknowledge it"
 	}
 	return text
 }

@@ -107,7 +107,8 @@ type After struct {
 	By     time.Duration
 }
 
-// On is fulfilled when Count events have matched.
+// On is fulfilled when Count events have matched since the load began (or, of commits,
+// before), and may be again by as many further ones.
 type On struct {
 	// Event is a kind of event or message of the protocol, one of consensus's meanings
 	// (such as consensus.MeaningElected), or "commit".

@@ -152,6 +152,7 @@ func (d *Director) changed(o *occurrence) {
 // healOthers heals what is active of the faults that an occurrence names.
 func (d *Director) healOthers(o *occurrence, at time.Duration) []Order {
 	var orders []Order
+	d.healers = append(d.healers, o)
 	for _, other := range slices.Clone(d.active) {
 		if slices.Contains(o.effects.Heals, other.entry.fault.ID) {
 			o.heals = append(o.heals, other)

@@ -268,7 +268,7 @@ func TestServersAreAddedAndRemovedByWholeLists(t *testing.T) {
 	l := newLab(
 		t, testWorld(),
 		Fault{Kind: "add_server", Whom: []string{"acceptor4"}, Trigger: at(1 * time.Second)},
-		Fault{Kind: "remove_server", Whom: []string{"acceptor1", "leader1"}, Parameters: Parameters{Role: "acceptor"}, Trigger: at(2 * time.Second)},
+		Fault{Kind: "remove_server", Whom: []string{"acceptor1"}, Parameters: Parameters{Role: "acceptor"}, Trigger: at(2 * time.Second)},
 		Fault{Kind: "reconfigure", Parameters: Parameters{Change: json.RawMessage(`{"leaders": ["leader3", "leader1"]}`)}, Trigger: at(3 * time.Second)},
 		Fault{Kind: "remove_server", Whom: []string{"leader1", "acceptors"}, Trigger: at(4 * time.Second)},
 		Fault{Kind: "add_server", Whom: []string{"leader3"}, Trigger: at(5 * time.Second), Optional: true},

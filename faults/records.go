@@ -85,7 +85,7 @@ func (o *occurrence) seen(heal bool) *time.Duration {
 		}
 	}
 	for _, e := range o.evidence {
-		if e.evidence.Kind == evidenceReached && !heal {
+		if e.evidence.Kind == evidenceReached && e.evidence.Found && !heal {
 			later(&e.at)
 		}
 	}
@@ -108,7 +108,7 @@ func (o *occurrence) outcome() (outcome, reason string) {
 		return results.FaultFailed, o.failed
 	case !o.hit:
 		return results.FaultNeverFired, "no node has reached it"
-	case o.effects.none():
+	case o.effects.none(), len(o.effects.Heals) > 0:
 		return results.FaultNobody, o.entry.nobody()
 	case o.applied == nil:
 		return results.FaultUnproved, "it was never carried out"
@@ -143,8 +143,12 @@ func (o *occurrence) tally() (missing, hidden []string, found int) {
 		}
 	}
 	for _, e := range o.evidence {
-		if e.evidence.Kind == evidenceReached {
+		switch {
+		case e.evidence.Kind != evidenceReached:
+		case e.evidence.Found:
 			found++
+		default:
+			missing = append(missing, "the receiver's acknowledgement of what "+e.evidence.Target+" sent")
 		}
 	}
 	return missing, hidden, found

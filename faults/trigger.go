@@ -45,9 +45,11 @@ func (d *Director) planNext(p planned) {
 	d.schedule(p)
 }
 
-// Observe takes an event that a node has reported because of Needs.
+// Observe takes an event that a node has reported because of Needs. What happens before the
+// load begins, at negative times, doesn't count, but for commits: they are there when it
+// begins.
 func (d *Director) Observe(now time.Duration, node string, trace control.Trace) []Order {
-	if d.over {
+	if d.over || now < 0 && trace.Label.Kind != control.TraceCommit {
 		return nil
 	}
 	orders := d.Advance(now)
@@ -67,7 +69,7 @@ func (d *Director) Observe(now time.Duration, node string, trace control.Trace) 
 		if on.Delay > 0 {
 			cause += ", and " + seconds(on.Delay) + " later"
 		}
-		d.schedule(planned{at: now + on.Delay, entry: e, cause: cause})
+		d.schedule(planned{at: max(now, 0) + on.Delay, entry: e, cause: cause})
 	}
 	return append(orders, d.Advance(now)...)
 }
@@ -116,7 +118,7 @@ func (d *Director) Needs(node string) []control.Subscription {
 		}
 		for _, kind := range e.events {
 			need := control.Subscription{Kind: kind, Slot: on.Slot, Round: on.Round}
-			if named {
+			if named && kind == control.TraceCommit { // of which alone there are none that don't count
 				need.Limit = max(on.Count, 1) * max(e.fault.Trigger.Times, 1)
 			}
 			needs = addNeed(needs, need)
@@ -177,7 +179,7 @@ func (d *Director) applied(o *occurrence, at time.Duration) {
 func (d *Director) healed(o *occurrence, at time.Duration) {
 	o.healed = &at
 	d.follow(o, at, true)
-	for _, healer := range d.occurrences {
+	for _, healer := range d.healers {
 		if healer.applied == nil && slices.Contains(healer.heals, o) &&
 			!slices.ContainsFunc(healer.heals, func(other *occurrence) bool { return other.healed == nil }) {
 			d.applied(healer, at)

@@ -37,23 +37,7 @@ func (w wrongBuilder) Build(ctx context.Context, b engine.Blueprint) (engine.Lab
 func trialOn(t *testing.T, builder engine.Builder, flags ...string) (results.Verdict, *results.Folder) {
 	t.Helper()
 	source := load(t, "netns", append([]string{"--set", "repeat=1", "--set", "phases.measure=300ms"}, flags...)...)
-	manifest, err := manifestOf(source, Options{}, source.Plan(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifest.Engine, manifest.Links = "netns", engine.LinksUserspace
-	r := &run{source: source, plan: source.Plan(), progress: quiet()}
-	if r.folder, err = createFolder(filepath.Join(t.TempDir(), "run"), manifest); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.runLabs(t.Context(), builder, needNetns(t)); err != nil {
-		t.Fatal(err)
-	}
-	verdicts, err := r.folder.Trials()
-	if err != nil || len(verdicts) != 1 {
-		t.Fatalf("%d trials, %v", len(verdicts), err)
-	}
-	return verdicts[0], r.folder
+	return trialIn(t, builder, source)
 }
 
 func TestATrialIsVoidByTheNameOfTheLinkThatDoublesMoreFramesThanDeclared(t *testing.T) {

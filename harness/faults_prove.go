@@ -15,8 +15,6 @@ import (
 const (
 	// lookInterval is how long a proof waits before it looks again.
 	lookInterval = 20 * time.Millisecond
-	// proofTimeout is how long what nobody heals may take to be seen.
-	proofTimeout = 20 * time.Second
 	// A process that is to have a share of a processor is looked at slowSamples times over
 	// slowTime; of these it must be stopped for the rest, give or take slowTolerance.
 	slowSamples   = 50
@@ -40,8 +38,9 @@ type proof struct {
 	// hit is the process that the order was about, if it was about a node.
 	hit *session
 	// healing is closed when the occurrence's end is ordered: what proves its effect must
-	// have been seen by then. It is nil for a healing.
-	healing <-chan struct{}
+	// have been seen by then. It is nil for a healing. Once giveUp is closed nothing is
+	// awaited any longer.
+	healing, giveUp <-chan struct{}
 }
 
 // look looks for evidence once; the text says what was measured.
@@ -51,8 +50,8 @@ type look func(ctx context.Context) (found bool, text string, err error)
 func (b *breaker) prove(ctx context.Context, of *parts) {
 	for _, expected := range of.order.Expect {
 		p := &proof{breaker: b, Expectation: expected, order: of, heal: of.order.Heal, hit: of.session(expected.Node)}
-		if !p.heal {
-			p.healing = b.untilHealed(of.order.Occurrence)
+		if p.giveUp = b.healingOver; !p.heal {
+			p.healing, p.giveUp = b.untilHealed(of.order.Occurrence), b.effectsOver
 		}
 		b.busy++
 		b.working.Go(func() {
@@ -72,8 +71,6 @@ func (b *breaker) prove(ctx context.Context, of *parts) {
 // find looks again and again until the evidence is there, or can't come any more. It
 // returns false if there is none since other faults hide it.
 func (p *proof) find(ctx context.Context) (evidence results.Evidence, counts bool) {
-	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
-	defer cancel()
 	evidence = results.Evidence{Healed: p.heal, Kind: string(p.Kind), Target: p.Target()}
 	once, every := p.look()
 	for {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,33 +84,29 @@ func faultsOf(t *testing.T, folder *results.Folder) (startNS int64, byID map[str
 	return broke.StartNS, byID
 }
 
+// inLab runs an experiment in labs; nil where there are none.
+var inLab func(t *testing.T, source *experiment.Source, changes ...func(*Options)) *results.Folder
+
 // onEngines runs a test in the simulator and in a lab.
 func onEngines(t *testing.T, test func(t *testing.T, engineName string)) {
 	for _, name := range []string{"sim", "netns"} {
-		t.Run(name, func(t *testing.T) { test(t, name) })
+		t.Run(name, func(t *testing.T) {
+			if name != "sim" && inLab == nil {
+				t.Skip("labs need Linux")
+			}
+			test(t, name)
+		})
 	}
 }
 
-// broken runs an experiment with faults; in a lab while the machine has time for it.
+// broken runs an experiment with faults.
 func broken(t *testing.T, source *experiment.Source, changes ...func(*Options)) *results.Folder {
 	t.Helper()
-	options := Options{Progress: quiet()}
 	if source.Spec.Engine != "sim" {
-		options.NodeBinary = needNetns(t)
+		return inLab(t, source, changes...)
 	}
-	for tries := 0; ; tries++ {
-		options.Dir = filepath.Join(t.TempDir(), "run")
-		for _, change := range changes {
-			change(&options)
-		}
-		folder, summary, err := Run(t.Context(), source, options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if summary.Valid || summary.Mend != mendBusy || tries == 2 {
-			return folder
-		}
-	}
+	folder, _ := simulated(t, source, nil)
+	return folder
 }
 
 func TestNodesThatAreKilledAndRestartedInTurnLoseNoAcknowledgedWrite(t *testing.T) {
@@ -141,22 +138,30 @@ func TestNodesThatAreKilledAndRestartedInTurnLoseNoAcknowledgedWrite(t *testing.
 				t.Errorf("%s: %+v", name, f)
 			}
 		}
-		if engineName != "sim" {
-			expectLives(t, folder, names, v.Valid)
+		if engineName == "sim" {
+			return
+		}
+		for _, name := range names {
+			exit, err := os.ReadFile(filepath.Join(folder.NodesDir(1), earlier(name+".exit.json", 1)))
+			if err != nil || !strings.Contains(string(exit), "SIGKILL") {
+				t.Errorf("how %s was killed: %s, %v", name, exit, err)
+			}
+			_, err = os.Stat(filepath.Join(folder.NodesDir(1), name, storageDir))
+			if kept := err == nil; kept == v.Valid {
+				t.Errorf("%s: storage kept %v, trial valid %v", name, kept, v.Valid)
+			}
 		}
 	})
 }
 
-// freshNodes are leaders and acceptors that stand by; reconfigure calls on them.
-const (
-	freshNodes  = `system.spares={leaders: 2, acceptors: 3}`
-	reconfigure = `{id: fresh, name: reconfigure, at: 800ms, change: {leaders: [leader3, leader4], acceptors: [acceptor4, acceptor5, acceptor6]}}`
-)
+// freshNodes are leaders and acceptors that stand by.
+const freshNodes = `system.spares={leaders: 2, acceptors: 3}`
 
 func TestLeadersAndAcceptorsAreReplacedByFreshNodesUnderLoad(t *testing.T) {
 	onEngines(t, func(t *testing.T, engineName string) {
 		source := load(t, engineName, "--set", "repeat=1", "--set", freshNodes,
-			"--set", "phases.measure=5s", "--set", "workload.timeout=3s", "--set", withFaults(reconfigure,
+			"--set", "phases.measure=5s", "--set", "workload.timeout=3s", "--set", withFaults(
+				`{id: fresh, name: reconfigure, at: 800ms, change: {leaders: [leader3, leader4], acceptors: [acceptor4, acceptor5, acceptor6]}}`,
 				`{id: retired, name: crash, whom: [leader1, leader2, acceptor1, acceptor2, acceptor3], after: {fault: fresh, by: 1500ms}}`))
 		folder := broken(t, source)
 		expectSafe(t, folder)

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,10 @@ var binaries string
 
 func TestMain(m *testing.M) {
 	netns.RunIfChild()
+	if others := os.Getenv(pingerMode); others != "" {
+		fmt.Fprintln(os.Stderr, pingOthers(others))
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "quorumlab-harness-")
 	if err != nil {
 		panic(err)

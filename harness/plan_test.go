@@ -24,6 +24,16 @@ func planned(t *testing.T, text string) ([]string, error) {
 	return slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "trial ") }), err
 }
 
+// uncut reads an experiment of the repository as it is.
+func uncut(t *testing.T, file string) *experiment.Source {
+	t.Helper()
+	source, err := experiment.Load(filepath.Join("../experiments", file), experiment.Overrides{Engine: sim.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
 func TestThePlanSaysTheScheduleInWords(t *testing.T) {
 	lines, err := planned(t, `version: 1
 system: {storage: disk}
@@ -75,7 +85,7 @@ func TestFaultsDoNotChangeTheEstimate(t *testing.T) {
 
 // Chaos is one fault in two seconds in the mean, none of which is required to hit.
 func TestChaosFiresOnceInTwoSeconds(t *testing.T) {
-	spec := shipped(t, "soak/chaos.yaml").Spec
+	spec := uncut(t, "soak/chaos.yaml").Spec
 	rate := 0.0
 	for i, fault := range spec.Faults {
 		if fault.Random == nil || !fault.Optional || fault.For == nil {
@@ -105,11 +115,11 @@ func TestTheNetworkIsReliableForEveryProtocol(t *testing.T) {
 			t.Errorf("%s is about one protocol: %q", file, found)
 		}
 		name := strings.TrimPrefix(file, "../experiments/")
-		source := shipped(t, name)
+		source := uncut(t, name)
 		if i := slices.IndexFunc(source.Spec.Sweep, func(a experiment.Axis) bool { return a.Path == "system.protocol" }); i < 0 {
 			t.Errorf("%s doesn't sweep the protocol", file)
 		}
-		if source.Spec.Repeat != 1 || len(source.Spec.Faults) == 0 {
+		if source.Spec.Repeat != 5 || len(source.Spec.Faults) == 0 {
 			t.Errorf("%s: %d repeats, %d faults", file, source.Spec.Repeat, len(source.Spec.Faults))
 		}
 	}
@@ -117,10 +127,7 @@ func TestTheNetworkIsReliableForEveryProtocol(t *testing.T) {
 
 // The dissertation's section 4.2.2.
 func TestTheDissertationsFailures(t *testing.T) {
-	source, err := experiment.Load("../experiments/multipaxos-dissertation/failures.yaml", experiment.Overrides{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := uncut(t, "multipaxos-dissertation/failures.yaml")
 	if s := source.Spec; s.Repeat != 5 || s.Phases.Warmup+s.Phases.Measure != 120e9 || s.Workload.Rate != 1 || len(source.Points) != 3 {
 		t.Errorf("%d repeats of %d points, phases %+v, rate %s", s.Repeat, len(source.Points), s.Phases, s.Workload.Rate)
 	}

@@ -181,7 +181,7 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 		"`" + voidDrain + "`", "`" + voidAgreement + "`", "`" + voidControl + "`", "`" + voidUnanswered + "`", "`" + voidUnfinished + "`",
 		"`" + voidHistory + "`", "`" + voidNoHistory + "`", fmt.Sprintf("within %v", checkTimeout), "`" + voidNoStates + "`",
 		"`" + voidFault + "`", "`" + voidNeverFired + "`", "`" + voidNobody + "`", "`" + voidFaultFailed + "`",
-		fmt.Sprintf("within %v after the load", healTimeout), fmt.Sprintf("without a duration within %v", proofTimeout),
+		fmt.Sprintf("for another %v, and healing for %v", effectTimeout, healTimeout),
 		fmt.Sprintf("of %d looks", slowSamples), fmt.Sprintf("give or take %.0f%%", 100*slowTolerance),
 		fmt.Sprintf("of %d frames, one way, none arrives within twice the usual time and %v", cutFrames, lostAfter),
 		fmt.Sprintf("the least of %d delays", delayFrames), fmt.Sprintf("within %v or %.0f%%", delayTolerance, 100*delayShare),

@@ -35,8 +35,9 @@ type FaultEntry struct {
 // MaxHits bounds FaultEntry.Hit.
 const MaxHits = 8
 
-// Hit is what an occurrence hit: nodes, else links, else pairs of hosts, joined by "+";
-// and how many did.
+// Hit is what an occurrence hit: nodes, else links, else pairs of hosts ("a>b", or "a<>b"
+// for both ways; by the node's name where the host has one only), joined by "+"; and how
+// many did.
 type Hit struct {
 	What  string `json:"what"`
 	Times int    `json:"times"`

@@ -62,8 +62,8 @@ type Point struct {
 	Transport *Transport `json:"transport"`
 	// Captured is true if frames were captured in some trial, which costs time.
 	Captured bool `json:"captured,omitempty"`
-	// Faults are the entries of the schedule, in its order, with what became of them in
-	// all trials, void ones too. Recovery is what they cost, by entry, in the valid ones.
+	// Faults are the entries of the schedule, in the order in which they are recorded,
+	// with what became of them in all trials, void ones too. Recovery is what they cost, by entry, in the valid ones.
 	Faults   []FaultEntry        `json:"faults,omitempty"`
 	Recovery map[string]Recovery `json:"recovery,omitempty"`
 }

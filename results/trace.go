@@ -11,8 +11,9 @@ import (
 
 // Trace is a trial's requests against time, with what was broken meanwhile.
 type Trace struct {
-	Trial int
-	Valid bool
+	Trial     int
+	Valid     bool
+	Simulated bool
 	// LengthS is the load's length, in seconds; MeasureS is when the measured phase
 	// began. Times count from the load's beginning.
 	LengthS  float64
@@ -51,8 +52,12 @@ func (f *Folder) WriteTrace(trace *Trace) error {
 
 func (t *Trace) writeCSV(w io.Writer) error {
 	writer := csv.NewWriter(w)
-	if err := writer.Write([]string{"due_s", "latency_ms", "outcome", "faults"}); err != nil {
+	if err := writer.Write([]string{"due_s", "latency_ms", "outcome", "faults", "label"}); err != nil {
 		return err
+	}
+	label := ""
+	if t.Simulated {
+		label = LabelSimulated
 	}
 	for _, request := range t.Requests {
 		latency := ""
@@ -60,7 +65,8 @@ func (t *Trace) writeCSV(w io.Writer) error {
 			latency = strconv.FormatFloat(request.LatencyMS, 'f', 6, 64)
 		}
 		due := strconv.FormatFloat(request.DueS, 'f', 9, 64)
-		if err := writer.Write([]string{due, latency, request.Outcome, strings.Join(t.active(request.DueS), " ")}); err != nil {
+		row := []string{due, latency, request.Outcome, strings.Join(t.active(request.DueS), " "), label}
+		if err := writer.Write(row); err != nil {
 			return err
 		}
 	}

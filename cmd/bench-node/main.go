@@ -86,7 +86,10 @@ obeys one JSON object a line on standard input, answers on standard output,
 logs to standard error, and ends when its standard input does. It writes
 events.jsonl and, if it is a client, requests.csv into its folder. If the
 cluster's storage is disk or fsync, it may be killed and started again: it goes
-on from the storage in its folder.`,
+on from the storage in its folder.
+
+What goes wrong inside it (messages ignored, a wrong clock, a full disk, failpoints)
+is injected by commands, or, from its first step on, by the file of --injection.`,
 		Example: `  bench-node run --cluster cluster.json --name replica1 --dir /tmp/replica1
   echo '{"id": 1, "command": "status"}' | bench-node run --cluster cluster.json --name leader1`,
 		Args: noArguments,

@@ -151,6 +151,9 @@ type ProcessState struct {
 	Letter string `json:"letter"`
 	// CPUNS is what it has used of processors.
 	CPUNS int64 `json:"cpu_ns"`
+	// StoppedNS is for how long it has been stopped, by Signal or Throttle, so far: from
+	// signal to signal, where the kernel confirms it, less what it ran meanwhile.
+	StoppedNS int64 `json:"stopped_ns,omitempty"`
 }
 
 // ErrUnsupported is met where a link executor can't do what it is asked for.

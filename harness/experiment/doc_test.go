@@ -68,3 +68,21 @@ func TestEveryKeyOfALinkIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// What kinds take besides, docs/faults.md says.
+func TestEveryKeyThatAllFaultsShareIsDocumented(t *testing.T) {
+	_, after, _ := strings.Cut(page(t), "\n## Faults\n")
+	text, _, _ := strings.Cut(after, "\n## ")
+	for _, key := range []string{"name", "id", "whom", "at", "every", "times", "until", "after", "on", "failpoint", "random", "for", "optional"} {
+		if _, known := fieldType(reflect.TypeFor[Fault](), key); !known || !strings.Contains(text, "`"+key+"`") {
+			t.Errorf("docs/experiment.md doesn't explain %s of faults", key)
+		}
+	}
+	for _, inner := range []reflect.Type{reflect.TypeFor[After](), reflect.TypeFor[On](), reflect.TypeFor[Failpoint](), reflect.TypeFor[Random](), reflect.TypeFor[Span]()} {
+		for _, f := range fieldsOf(inner) {
+			if !strings.Contains(text, "`"+f.key+"`") && !strings.Contains(text, f.key+":") {
+				t.Errorf("docs/experiment.md doesn't explain %s of %s", f.key, inner.Name())
+			}
+		}
+	}
+}

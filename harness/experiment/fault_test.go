@@ -177,6 +177,7 @@ func TestBadPathsIntoFaultsAreRefused(t *testing.T) {
 		{"", "faults.kill.whom=leader7", "--set faults.kill.whom=leader7: faults.0.whom"},
 		{"", "faults.kill.id=pause1", "--set faults.kill.id=pause1: faults.0 and faults.1 both have the id pause1"},
 		{"sweep: {faults.kill.whom: [leader, acceptor1]}\n", "faults.0.whom=leader1", "--set faults.0.whom=leader1: faults.0.whom is swept by the file: want --set 'sweep.faults.kill.whom=[...]'"},
+		{"sweep: {faults.0.whom: [leader, acceptor1]}\n", "faults.kill.whom=leader1", "faults.kill.whom is swept by the file: want --set 'sweep.faults.0.whom=[...]'"},
 		{"sweep: {faults.kill.whom: [leader, acceptor1], faults.0: [{name: crash, whom: leader, at: 1s}]}\n", "", "x.yaml:5:48: faults.kill.whom and faults.0 can't both be swept"},
 		{"sweep: {faults.kilt.whom: [leader, acceptor1]}\n", "", "x.yaml:3:3: there is no faults.kilt: want one from faults.0 to faults.1, or the id of one, for the sweep of faults.kilt.whom"},
 	} {

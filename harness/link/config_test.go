@@ -120,6 +120,8 @@ func FuzzCommand(f *testing.F) {
 	f.Add([]byte(`{"command":"capture","link":"h1-s1","path":"/x"}`))
 	f.Add([]byte(`{"command":"capture","link":"h1-s1"}`))
 	f.Add([]byte(`{"command":"end_capture","link":"h1-s1"}`))
+	f.Add([]byte(`{"command":"set_pairs","pairs":[{"from":"h1","to":"h2","parameters":{"down":true}},{"from":"h1","to":"h3"}]}`))
+	f.Add([]byte(`{"command":"set_pairs","pairs":[{"from":"h1","to":"h1"},{"from":"h1","to":"h2","parameters":{"loss":2}}]}`))
 	f.Add([]byte(`{"command":1}`))
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -129,6 +131,10 @@ func FuzzCommand(f *testing.F) {
 		case CommandReport, CommandEndCapture:
 		case CommandSet:
 			known = known && command.AToB != nil && command.BToA != nil && command.AToB.Check() == nil && command.BToA.Check() == nil
+		case CommandSetPairs:
+			for _, p := range command.Pairs {
+				known = known && p.From != p.To && (p.Parameters == nil || p.Parameters.Check() == nil)
+			}
 		case CommandCapture:
 			known = known && command.Path != ""
 		default:

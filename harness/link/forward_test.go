@@ -198,6 +198,31 @@ func TestAnUnreachableHostsFramesAreCountedWhereTheLinkIsDown(t *testing.T) {
 	}
 }
 
+// TestAFrameWithoutAWayGoesAsFarAsItCan: a link that went down before, and that others
+// go around, doesn't hide the one that leaves no way.
+func TestAFrameWithoutAWayGoesAsFarAsItCan(t *testing.T) {
+	for _, routing := range []string{topologies.RoutingDelay, topologies.RoutingHops} {
+		topology := chainTopology()
+		topology.Routing = routing
+		topology.Switches = append(topology.Switches, "s3")
+		for _, ends := range [][2]string{{"s1", "s3"}, {"s3", "s2"}} {
+			topology.Links = append(topology.Links, topologies.Link{
+				Name: ends[0] + "-" + ends[1], A: ends[0], B: ends[1], AToB: delay(50 * time.Millisecond), BToA: delay(50 * time.Millisecond),
+			})
+		}
+		topology.Links[1].AToB.Down = true // s1 to s2
+		topology.Links[2].AToB.Down = true // s2 to h2
+		o := newOffline(t, topology)
+		o.send(0, 1, 0)
+		o.runUntil(1000 * ms)
+		passed := directionCounters{frames: 1, bytes: 94}
+		want := []directionCounters{passed, {}, {}, {}, {downDrops: 1}, {}, passed, {}, passed, {}}
+		if len(o.arrived) != 0 || !slices.Equal(o.e.counters.directions, want) {
+			t.Errorf("routing by %s: %d arrived, counted %+v, want %+v", routing, len(o.arrived), o.e.counters.directions, want)
+		}
+	}
+}
+
 // TestFoldingMakesNoDifference: an emulator that takes each hop by an event of its own
 // does the same, whatever changes meanwhile.
 func TestFoldingMakesNoDifference(t *testing.T) {

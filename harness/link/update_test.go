@@ -149,6 +149,30 @@ func TestNothingOnTheWayIsOvertakenByWhatComesAfterAChange(t *testing.T) {
 	}
 }
 
+func TestWhatMayBeOvertakenHoldsNobodyUpAfterAChange(t *testing.T) {
+	table := &topologies.Table{Excess: []time.Duration{time.Hour}}
+	outliers := topologies.Parameters{JitterTable: table, JitterDistribution: topologies.JitterTable, JitterReorders: true}
+	m := NewModel(outliers, 1, 0)
+	if at, _ := transmit(m, 0, 100); at != int64(time.Hour) {
+		t.Fatalf("arrived at %d", at)
+	}
+	m.Update(10, topologies.Parameters{Delay: 5})
+	if at, _ := transmit(m, 10, 100); at != 15 {
+		t.Errorf("arrives at %d, want 15", at)
+	}
+	// What waits for its serialisation isn't overtaken: that is no jitter.
+	queued := outliers
+	queued.RateBPS = 8_000_000
+	m = NewModel(queued, 1, 0)
+	for range 3 {
+		m.Transmit(0, 1000)
+	}
+	m.Update(500_000, topologies.Parameters{})
+	if at, _ := transmit(m, 500_000, 100); at != 3e6 {
+		t.Errorf("arrives at %d, want 3 ms, when the last one before has left", at)
+	}
+}
+
 // inOrder keeps jitter from reordering.
 func inOrder(p topologies.Parameters) topologies.Parameters {
 	p.JitterReorders = false

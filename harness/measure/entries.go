@@ -31,8 +31,9 @@ func (s *schedule) addFaults(folder *results.Folder, trial int, timing *timing) 
 	if err != nil {
 		return err
 	}
+	names := hostNames(faults.Hosts)
 	for _, fault := range faults.Faults {
-		s.entry(fault).add(fault)
+		s.entry(fault).add(fault, names)
 		timing.add(fault)
 	}
 	return nil
@@ -50,7 +51,7 @@ func (s *schedule) entry(fault results.Fault) *entry {
 	return added
 }
 
-func (e *entry) add(fault results.Fault) {
+func (e *entry) add(fault results.Fault, names map[string]string) {
 	e.Occurrences++
 	switch fault.Outcome {
 	case results.FaultProved:
@@ -66,7 +67,7 @@ func (e *entry) add(fault results.Fault) {
 		e.Occurrences--
 	}
 	if fault.AppliedNS != nil {
-		e.hits[hit(fault)]++
+		e.hits[hit(fault, names)]++
 		e.appliedS = append(e.appliedS, seconds(*fault.AppliedNS))
 		if fault.HealedNS != nil {
 			e.activeS = append(e.activeS, seconds(*fault.HealedNS-*fault.AppliedNS))
@@ -83,13 +84,43 @@ func (e *entry) add(fault results.Fault) {
 
 func seconds(ns int64) float64 { return float64(ns) / 1e9 }
 
-func hit(fault results.Fault) string {
-	for _, names := range [][]string{fault.Nodes, fault.Links, fault.Pairs} {
-		if len(names) > 0 {
-			return strings.Join(names, "+")
+// hostNames maps hosts of one process to its name.
+func hostNames(hosts map[string]string) map[string]string {
+	names := map[string]string{}
+	for node, host := range hosts {
+		if _, shared := names[host]; shared {
+			names[host] = host
+		} else {
+			names[host] = node
 		}
 	}
-	return ""
+	return names
+}
+
+// hit names what a fault hit: nodes, else links, else pairs of hosts, each pair once if it
+// was hit both ways.
+func hit(fault results.Fault, names map[string]string) string {
+	if len(fault.Nodes) > 0 {
+		return strings.Join(fault.Nodes, "+")
+	}
+	if len(fault.Links) > 0 {
+		return strings.Join(fault.Links, "+")
+	}
+	var pairs []string
+	for _, pair := range fault.Pairs {
+		from, to, _ := strings.Cut(pair, ">")
+		sign := ">"
+		if slices.Contains(fault.Pairs, to+">"+from) {
+			sign = "<>"
+		}
+		from, to = cmp.Or(names[from], from), cmp.Or(names[to], to)
+		if sign == "<>" && from > to {
+			from, to = to, from
+		}
+		pairs = append(pairs, from+sign+to)
+	}
+	slices.Sort(pairs)
+	return strings.Join(slices.Compact(pairs), "+")
 }
 
 // maxEvidence bounds the pieces of evidence that a summary repeats.

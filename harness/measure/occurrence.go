@@ -216,10 +216,11 @@ func (t *brokenTrial) allHit(o occurrence) bool {
 }
 
 // reconnected is, for a fault that cut connections and was healed, how long it took from
-// the healing until the last of the nodes concerned had heard from the other side, less
-// the least one-way delay; and how long the first commit came after that. The latter
-// counts what was heard by then, and there is none if the service hadn't waited for the
-// healing.
+// the healing until the servers concerned had heard from the other side again, less the
+// least one-way delay; and how long the first commit came after that. It takes the median
+// over the servers: the first to hear may be alone, the last may have had nothing to hear.
+// If the service had waited for the healing, only what was heard by the first commit
+// counts; if not, there is nothing that the protocol added.
 func (t *brokenTrial) reconnected(o occurrence, firstCommit observation) (tcp, protocol observation) {
 	cuts := t.cutPairs(o.fault)
 	if o.healedNS == never || !t.hasEvents || len(cuts)+len(o.fault.Links)+len(o.fault.Pairs) == 0 {
@@ -229,29 +230,38 @@ func (t *brokenTrial) reconnected(o occurrence, firstCommit observation) (tcp, p
 	if firstCommit.state == seen {
 		commitNS = o.fromNS + int64(math.Round(firstCommit.value*1e6))
 	}
+	waited := commitNS > o.healedNS
 	heard := map[string]bool{}
-	lastNS, beforeCommitNS := int64(0), int64(0)
+	var tookNS, atNS []int64
 	for _, event := range t.within(o) {
-		isolatedNS := event.atNS - event.silenceNS
 		if event.meaning != consensus.EventHeard || event.atNS < o.healedNS || heard[event.node] ||
-			isolatedNS > o.fromNS+int64(silenceSlack) || !t.across(event, o, cuts) {
+			waited && event.atNS > commitNS || !slices.Contains(t.servers, event.node) || !t.across(event, o, cuts) {
 			continue
 		}
 		heard[event.node] = true
-		lastNS = max(lastNS, max(0, event.atNS-o.healedNS-t.pathNS[[2]string{t.hosts[event.peer], t.hosts[event.node]}]))
-		if event.atNS <= commitNS {
-			beforeCommitNS = event.atNS
-		}
+		pathNS := t.pathNS[[2]string{t.hosts[event.peer], t.hosts[event.node]}]
+		tookNS = append(tookNS, max(0, event.atNS-o.healedNS-pathNS))
+		atNS = append(atNS, event.atNS)
 	}
 	switch {
 	case len(heard) == 0:
 		return observation{state: none}, observation{state: none}
-	case commitNS <= o.healedNS || beforeCommitNS == 0:
-		return took(lastNS), observation{state: none}
+	case !waited:
+		return took(median(tookNS)), observation{state: none}
 	case commitNS == never:
-		return took(lastNS), longerThan(o.untilNS - beforeCommitNS)
+		return took(median(tookNS)), longerThan(o.untilNS - median(atNS))
 	}
-	return took(lastNS), took(commitNS - beforeCommitNS)
+	return took(median(tookNS)), took(commitNS - median(atNS))
+}
+
+// median sorts the values.
+func median(values []int64) int64 {
+	slices.Sort(values)
+	upper := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[upper]
+	}
+	return values[upper-1] + (values[upper]-values[upper-1])/2
 }
 
 // cutPairs are the pairs of hosts that a fault cut, as it or its evidence names them.
@@ -276,10 +286,14 @@ func (t *brokenTrial) cutPairs(fault *results.Fault) map[[2]string]bool {
 // evidenceCut is the kind of evidence that frames don't get from a host to another.
 const evidenceCut = "cut"
 
-// across tells whether a connection had been cut: in either direction, since each needs the
-// other's acknowledgements. Without hosts, or pairs of them, those hit are one side;
-// without nodes hit, silence alone tells.
+// across tells whether what was heard came over a connection that had been cut, in either
+// direction, since each needs the other's acknowledgements. It was then silent since about
+// when the fault came. Without hosts, or pairs of them, those hit are one side; without
+// nodes hit, silence alone tells.
 func (t *brokenTrial) across(event happening, o occurrence, cuts map[[2]string]bool) bool {
+	if event.atNS-event.silenceNS > o.fromNS+int64(silenceSlack) {
+		return false
+	}
 	from, to := t.hosts[event.peer], t.hosts[event.node]
 	if len(cuts) > 0 && from != "" && to != "" {
 		return cuts[[2]string{from, to}] || cuts[[2]string{to, from}]

@@ -18,7 +18,7 @@ func Trace(folder *results.Folder, verdict results.Verdict) (*results.Trace, err
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	trace := &results.Trace{Trial: verdict.Trial, Valid: verdict.Valid}
+	trace := &results.Trace{Trial: verdict.Trial, Valid: verdict.Valid, Simulated: folder.Manifest().Simulated}
 	var duesNS []int64
 	for row, err := range folder.Requests(verdict.Trial) {
 		if err != nil {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,61 +19,128 @@ func (p *page) faults(summary *results.Summary) {
 		return
 	}
 	p.line("")
-	p.faultsSheet(summary)
+	rows := newEntryRows(summary)
+	p.legend(rows)
+	p.faultsSheet(rows)
 	if !slices.ContainsFunc(summary.Points, func(p results.Point) bool { return len(p.Recovery) > 0 }) {
 		return
 	}
 	p.line("")
-	p.recoverySheet(summary)
+	p.recoverySheet(rows)
 	p.line("")
-	p.phasesSheet(summary)
+	p.phasesSheet(rows)
 }
 
-// eachEntry visits every entry of every point's schedule, with what tells it from others.
-func eachEntry(summary *results.Summary, visit func(labels []string, point results.Point, entry results.FaultEntry)) []sheetColumn {
-	params := paramColumns(summary.Points)
-	columns := make([]sheetColumn, 0, len(params)+1)
-	for _, param := range params {
-		columns = append(columns, sheetColumn{name: param.name, left: !param.numeric})
+// maxParamsWidth is how much room swept values may take in each row; wider ones are
+// listed once, and rows have the point's number.
+const maxParamsWidth = 32
+
+// entryRows lays out tables with a row for each entry of each point's schedule.
+type entryRows struct {
+	summary *results.Summary
+	params  []param
+	// numbered is true if points are numbered instead of their values shown.
+	numbered bool
+}
+
+func newEntryRows(summary *results.Summary) entryRows {
+	r := entryRows{summary: summary, params: paramColumns(summary.Points)}
+	width := 0
+	for _, param := range r.params {
+		widest := runewidth.StringWidth(param.name)
+		for _, point := range summary.Points {
+			widest = max(widest, runewidth.StringWidth(param.value(point)))
+		}
+		width += widest + 2
+	}
+	r.numbered = width > maxParamsWidth
+	return r
+}
+
+// sheet has the columns that say what a row is about.
+func (r entryRows) sheet() sheet {
+	var columns []sheetColumn
+	if r.numbered {
+		columns = append(columns, sheetColumn{name: "point"})
+	} else {
+		for _, param := range r.params {
+			columns = append(columns, sheetColumn{name: param.name, left: !param.numeric})
+		}
 	}
 	columns = append(columns, sheetColumn{name: "fault", left: true})
-	for _, point := range summary.Points {
+	return sheet{labels: len(columns), columns: columns}
+}
+
+// each visits every entry of every point, with the labels of its row.
+func (r entryRows) each(visit func(labels []string, point results.Point, entry results.FaultEntry)) {
+	for i, point := range r.summary.Points {
 		for _, entry := range point.Faults {
-			labels := make([]string, 0, len(columns))
-			for _, param := range params {
-				labels = append(labels, param.value(point))
+			var labels []string
+			if r.numbered {
+				labels = append(labels, strconv.Itoa(i+1))
+			} else {
+				for _, param := range r.params {
+					labels = append(labels, param.value(point))
+				}
 			}
 			visit(append(labels, entry.ID), point, entry)
 		}
 	}
-	return columns
+}
+
+// at says which point it is, if there are several.
+func (r entryRows) at(point results.Point, entry string) string {
+	if !r.numbered {
+		return entry + atPoint(r.summary, point)
+	}
+	i := slices.IndexFunc(r.summary.Points, func(p results.Point) bool { return reflect.DeepEqual(p.Params, point.Params) })
+	return fmt.Sprintf("%s at point %d", entry, i+1)
+}
+
+// legend lists the points that are numbered.
+func (p *page) legend(r entryRows) {
+	if !r.numbered {
+		return
+	}
+	for i, point := range r.summary.Points {
+		p.wrap("", fmt.Sprintf("point %d:%s", i+1, strings.TrimPrefix(atPoint(r.summary, point), " at")))
+	}
 }
 
 // faultsSheet says what broke, and whether that is proved.
-func (p *page) faultsSheet(summary *results.Summary) {
-	var s sheet
+func (p *page) faultsSheet(r entryRows) {
+	s := r.sheet()
 	var bad []bool
-	s.columns = eachEntry(summary, func(labels []string, _ results.Point, entry results.FaultEntry) {
+	var notes []string
+	r.each(func(labels []string, point results.Point, entry results.FaultEntry) {
 		s.rows = append(s.rows, append(labels, entry.Kind, hitCell(entry.Hit), rangeCell(entry.AppliedS),
 			activeCell(entry), strconv.Itoa(entry.Occurrences), provedCell(entry)))
+		if entry.Missing != "" {
+			notes = append(notes, r.at(point, entry.ID)+": "+entry.Missing)
+		}
 		bad = append(bad, !entry.Optional && (entry.Proved < entry.Occurrences || entry.NeverFired > 0))
 	})
-	s.labels = len(s.columns)
 	s.columns = append(s.columns, sheetColumn{name: "kind", left: true}, sheetColumn{name: "hit", left: true},
 		sheetColumn{name: "applied", unit: "at s"}, sheetColumn{name: "healed", unit: "after s"},
 		sheetColumn{name: "fired"}, sheetColumn{name: "proved", left: true})
 	s.marked = func(row int) bool { return bad[row] }
 	p.sheet(s)
-	if timing := summary.FaultTiming; timing != nil {
+	if timing := r.summary.FaultTiming; timing != nil {
 		p.wrap("", fmt.Sprintf("applied %s ms after the requested times at most, %s of %s within 5 ms",
 			strconv.FormatFloat(timing.MaxMS, 'f', 2, 64), percent(timing.Within5MS), plural(timing.Faults, "fault")))
 	}
-	for _, point := range summary.Points {
-		for _, entry := range point.Faults {
-			if entry.Missing != "" {
-				p.wrap("", entry.ID+atPoint(summary, point)+": "+entry.Missing)
-			}
-		}
+	p.someNotes(notes)
+}
+
+// mostNotes bounds the notes under a table.
+const mostNotes = 6
+
+func (p *page) someNotes(notes []string) {
+	for _, note := range notes[:min(len(notes), mostNotes)] {
+		p.wrap("", note)
+	}
+	if more := len(notes) - mostNotes; more > 0 {
+		p.wrap("", fmt.Sprintf("... and %s like these, in summary.json", plural(more, "more note")))
 	}
 }
 
@@ -142,6 +210,7 @@ var recoveryEstimates = []struct {
 	{"detection", "detection", "ms", func(r results.Recovery) *results.Estimate { return r.DetectionMS }},
 	{"election", "election", "ms", func(r results.Recovery) *results.Estimate { return r.ElectionMS }},
 	{"rounds", "rounds", "", func(r results.Recovery) *results.Estimate { return r.Rounds }},
+	{"elections", "elections", "", func(r results.Recovery) *results.Estimate { return r.Elections }},
 	{"first commit", "first", "commit ms", func(r results.Recovery) *results.Estimate { return r.FirstCommitMS }},
 	{"normal again", "normal", "again ms", func(r results.Recovery) *results.Estimate { return r.BackMS }},
 	{"tcp", "tcp", "ms", func(r results.Recovery) *results.Estimate { return r.TCPMS }},
@@ -150,36 +219,34 @@ var recoveryEstimates = []struct {
 }
 
 // recoverySheet says what each entry's faults cost.
-func (p *page) recoverySheet(summary *results.Summary) {
-	var s sheet
+func (p *page) recoverySheet(r entryRows) {
+	s := r.sheet()
 	var notes []string
-	s.columns = eachEntry(summary, func(labels []string, point results.Point, entry results.FaultEntry) {
+	r.each(func(labels []string, point results.Point, entry results.FaultEntry) {
 		recovery, ok := point.Recovery[entry.ID]
 		if !ok {
 			return
 		}
 		if note := recoveryNote(recovery); note != "" {
-			notes = append(notes, entry.ID+atPoint(summary, point)+": "+note)
+			notes = append(notes, r.at(point, entry.ID)+": "+note)
 		}
 		for _, estimate := range recoveryEstimates {
-			labels = append(labels, estimateCell(estimate.of(recovery)))
+			labels = append(labels, estimateCell(estimate.of(recovery), estimate.unit == ""))
 		}
 		s.rows = append(s.rows, labels)
 	})
-	s.labels = len(s.columns)
 	for _, estimate := range recoveryEstimates {
 		s.columns = append(s.columns, sheetColumn{name: estimate.header, unit: estimate.unit})
 	}
 	p.sheet(s)
-	for _, note := range notes {
-		p.wrap("", note)
-	}
+	p.someNotes(notes)
 }
 
 // noneCell stands where there was nothing to measure in any occurrence.
 const noneCell = "none"
 
-func estimateCell(e *results.Estimate) string {
+// estimateCell shows numbers of things with one decimal at most.
+func estimateCell(e *results.Estimate, count bool) string {
 	switch {
 	case e == nil:
 		return unknown
@@ -187,6 +254,9 @@ func estimateCell(e *results.Estimate) string {
 		return noneCell
 	}
 	decimals := decimalsRecovery(*e.Mean)
+	if count {
+		decimals = min(decimals, 1)
+	}
 	if e.CI95 == nil {
 		text := strconv.FormatFloat(*e.Mean, 'f', decimals, 64)
 		if e.LowerBound {
@@ -241,14 +311,13 @@ func recoveryNote(recovery results.Recovery) string {
 }
 
 // phasesSheet compares latencies before, during and after each entry's faults.
-func (p *page) phasesSheet(summary *results.Summary) {
-	var s sheet
-	s.columns = eachEntry(summary, func(labels []string, point results.Point, entry results.FaultEntry) {
+func (p *page) phasesSheet(r entryRows) {
+	s := r.sheet()
+	r.each(func(labels []string, point results.Point, entry results.FaultEntry) {
 		if recovery, ok := point.Recovery[entry.ID]; ok {
 			s.rows = append(s.rows, append(labels, phaseCell(recovery.Before), phaseCell(recovery.During), phaseCell(recovery.After)))
 		}
 	})
-	s.labels = len(s.columns)
 	for _, name := range []string{"before", "during", "after"} {
 		s.columns = append(s.columns, sheetColumn{name: name, unit: "mean / p50 / p99 ms"})
 	}

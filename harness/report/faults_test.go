@@ -160,7 +160,7 @@ func TestPlotOfATrace(t *testing.T) {
 		long.Requests[i].LatencyMS /= 300
 	}
 	long.Requests[700].LatencyMS = 2500
-	long.Valid = false
+	long.Valid, long.Simulated = false, true
 	golden(t, "trace_logarithmic", plotOf(t, long, Options{Width: 80}))
 }
 

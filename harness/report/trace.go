@@ -164,6 +164,9 @@ func (p *plot) markFault(fault results.TraceFault) {
 
 func (p *plot) write(page *page, trace *results.Trace) {
 	title := fmt.Sprintf("trial %d: latency against time", trace.Trial)
+	if trace.Simulated {
+		title += ", " + results.LabelSimulated
+	}
 	if !trace.Valid {
 		title += " (VOID)"
 	}

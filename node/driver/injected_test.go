@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +64,13 @@ func newStage(t *testing.T, failpoint control.Failpoint) *stage {
 	s.p = startWith(t, 1, listen(t, "127.0.0.1:0"), peers, persistSendCommit(), func(config *Config) {
 		config.Storage, config.Names = kept, testNames
 		config.Initially.Injection.Failpoints = []control.Failpoint{failpoint}
-		config.OnFailpoint = func(_ control.Failpoint, reached control.Reached) { s.reached <- reached }
+		config.OnFailpoint = func(f control.Failpoint, reached control.Reached) {
+			// Message n's record is the n-th.
+			if durable := kept.Durable(); f.Place == control.AfterPersist && durable < reached.Label.Slot {
+				t.Errorf("only %d records are durable", durable)
+			}
+			s.reached <- reached
+		}
 	})
 	eventually(t, "all are connected", func() bool { return s.p.Counts().Connected == 3 })
 	return s
@@ -196,10 +204,11 @@ func checkReached(t *testing.T, reached control.Reached, id, want string) {
 }
 
 func TestADriverThatStallsCanBeClosed(t *testing.T) {
-	s := newStage(t, control.Failpoint{ID: "stall", Place: control.AfterPersist, Action: control.ActionStall})
+	s := newStage(t, control.Failpoint{ID: "stall", Place: control.AfterPersist, Slot: 2, Action: control.ActionStall})
+	s.deliver(1)
 	s.deliver(2)
 	<-s.reached
-	if got := s.persisted(); got != "[2]" {
+	if got := s.persisted(); got != "[1 2]" {
 		t.Errorf("records %s", got)
 	}
 	if got := s.seen(0); got != "" {
@@ -245,15 +254,19 @@ func TestTheEventsOfAStepAreWrittenBeforeItsFailpointAndOnce(t *testing.T) {
 }
 
 func TestAMessageWhoseReceiverIsNotThereOrDoesNotReadIsReportedAsUnacknowledged(t *testing.T) {
-	release := make(chan struct{})
-	deaf := start(t, 2, listen(t, "127.0.0.1:0"), nil, &scripted{
-		step: func(consensus.Time, consensus.Input, *consensus.Outbox) { <-release },
-	})
-	defer close(release)
+	// A process whose kernel takes connections, and the little that it has room for.
+	narrow := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+	}}
+	deaf, err := narrow.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
 	absent := listen(t, "127.0.0.1:0")
 	absent.Close()
 	reached := make(chan control.Reached, 2)
-	peers := map[consensus.NodeID]string{2: deaf.address, 4: absent.Addr().String()}
+	peers := map[consensus.NodeID]string{2: deaf.Addr().String(), 4: absent.Addr().String()}
 	p := startWith(t, 1, listen(t, "127.0.0.1:0"), peers, &scripted{
 		step: func(_ consensus.Time, input consensus.Input, out *consensus.Outbox) {
 			if n, ok := input.Message.(number); ok {
@@ -264,7 +277,7 @@ func TestAMessageWhoseReceiverIsNotThereOrDoesNotReadIsReportedAsUnacknowledged(
 		config.Names = testNames
 		config.Initially.Injection.Failpoints = []control.Failpoint{
 			{ID: "absent", Place: control.AfterSend, To: "n4", Action: control.ActionStall},
-			{ID: "deaf", Place: control.AfterSend, Slot: large + maxInboxInputs + 8000, Action: control.ActionStall},
+			{ID: "deaf", Place: control.AfterSend, Slot: large + 500, Action: control.ActionStall},
 		}
 		config.OnFailpoint = func(_ control.Failpoint, r control.Reached) { reached <- r }
 	})
@@ -276,8 +289,8 @@ func TestAMessageWhoseReceiverIsNotThereOrDoesNotReadIsReportedAsUnacknowledged(
 	if r := <-reached; r.ID != "absent" || !r.Unacknowledged {
 		t.Errorf("%+v", r)
 	}
-	p.driver.Inject(control.Injection{Failpoints: []control.Failpoint{{ID: "deaf", Place: control.AfterSend, Slot: large + maxInboxInputs + 8000, Action: control.ActionStall}}})
-	for n := range number(maxInboxInputs + 8001) { // more than inbox and sockets hold
+	p.driver.Inject(control.Injection{Failpoints: []control.Failpoint{{ID: "deaf", Place: control.AfterSend, Slot: large + 500, Action: control.ActionStall}}})
+	for n := range number(501) { // more than that
 		send(2, large+n)
 	}
 	if r := <-reached; r.ID != "deaf" || !r.Unacknowledged {

@@ -19,7 +19,7 @@ type Subscriptions struct {
 type subscription struct {
 	control.Subscription
 	// wanted is how many were reported: of a subscription without a limit, within the
-	// second that began at since.
+	// second from since on.
 	wanted int
 	since  consensus.Time
 }
@@ -82,7 +82,7 @@ func (l *subscription) matches(label consensus.Label) bool {
 // count takes one more, if there is room for it.
 func (l *subscription) count(now consensus.Time) bool {
 	if l.Limit == 0 {
-		if l.wanted == 0 || now.Sub(l.since) >= time.Second {
+		if now.Sub(l.since) >= time.Second {
 			l.since, l.wanted = now, 0
 		}
 		if l.wanted >= MaxTracesPerSecond {

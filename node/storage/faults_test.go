@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -225,8 +226,9 @@ func TestCutKnowsTheLogAfterCheckpointsAndRestarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, s.Checkpoint([]byte("nine"), numbers(9, 9)))
-	whole("with a checkpoint", Recovered{Snapshot: []byte("nine"), Records: numbers(9, 9)})
+	nine := []byte(strings.Repeat("nine", 100)) // more than the records took up
+	await(t, s, s.Checkpoint(nine, numbers(9, 9)))
+	whole("with a checkpoint", Recovered{Snapshot: nine, Records: numbers(9, 9)})
 	fresh, err := os.ReadFile(filepath.Join(dir, SyncedName))
 	if err != nil {
 		t.Fatal(err)
@@ -235,17 +237,30 @@ func TestCutKnowsTheLogAfterCheckpointsAndRestarts(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, SyncedName), stale, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	whole("just renamed", Recovered{Snapshot: []byte("nine"), Records: numbers(9, 9)})
+	whole("just renamed", Recovered{Snapshot: nine, Records: numbers(9, 9)})
 	if err := os.WriteFile(filepath.Join(dir, SyncedName), fresh, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	await(t, s, s.Append(numbers(10, 11)))
 	closeStorage(t, s)
-	whole("closed", Recovered{Snapshot: []byte("nine"), Records: numbers(9, 11)})
+	whole("closed", Recovered{Snapshot: nine, Records: numbers(9, 11)})
 	s, _ = openReal(t, dir, control.StorageFsync)
 	await(t, s, s.Append(numbers(12, 12)))
 	closeStorage(t, s)
-	whole("restarted", Recovered{Snapshot: []byte("nine"), Records: numbers(9, 12)})
+	whole("restarted", Recovered{Snapshot: nine, Records: numbers(9, 12)})
+}
+
+// Whoever recovered what was written may have acted on it.
+func TestWhatARestartHasRecoveredIsSynced(t *testing.T) {
+	dir := unsynced(t)
+	recoveredFrom(t, dir)
+	before, after, synced, err := Cut(dir, false, 0)
+	if err != nil || before != after || synced != after {
+		t.Errorf("%d bytes, %d after, %d synced, %v", before, after, synced, err)
+	}
+	if got := recoveredFrom(t, dir); !slices.Equal(got.Records, numbers(1, 6)) {
+		t.Errorf("recovered %v", got.Records)
+	}
 }
 
 func TestCutRefusesFoldersItKnowsNothingOf(t *testing.T) {

@@ -20,6 +20,9 @@
 //   - what is beyond it comes back too or is cut off, from some record on;
 //   - a file that has changed otherwise is an error, never a shorter history;
 //   - two processes never use one folder.
+//
+// A Disk has faults: slow syncs, writes that fail. Cut and Erase do to a folder whose
+// process has ended what the end of power, or a new disk, would have done to it.
 package storage
 
 import (

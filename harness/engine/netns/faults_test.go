@@ -51,11 +51,15 @@ func TestTheStateOfAProcessIsTheKernels(t *testing.T) {
 	send(t, p, syscall.SIGSTOP)
 	still := until("stopped", "T")
 	time.Sleep(20 * time.Millisecond)
-	if later := until("stopped", "T"); later != still {
+	later := until("stopped", "T")
+	// Of its threads some may have run on for a moment.
+	if later.CPUNS > still.CPUNS+int64(5*time.Millisecond) || later.StoppedNS < still.StoppedNS+int64(15*time.Millisecond) {
 		t.Errorf("while it was stopped %+v became %+v", still, later)
 	}
 	send(t, p, syscall.SIGCONT)
-	until("going on", "R", "S")
+	if on := until("going on", "R", "S"); on.StoppedNS < later.StoppedNS {
+		t.Errorf("going on it forgot some of %d ns for which it was stopped: %+v", later.StoppedNS, on)
+	}
 	send(t, p, syscall.SIGKILL)
 	gone := until("killed", "")
 	if got := exit(t, p); gone.CPUNS != got.UserNS+got.SystemNS || gone.CPUNS < still.CPUNS-int64(10*time.Millisecond) {

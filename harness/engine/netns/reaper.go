@@ -40,6 +40,11 @@ type child struct {
 	pid     int
 	// stopped is true from SIGSTOP to SIGCONT, as asked for.
 	stopped bool
+	// stoppedSince is when it was sent the latest stop, by whomever, and had used
+	// stoppedAtNS of processors; zero once it went on. stoppedNS sums the stops before.
+	stoppedSince time.Time
+	stoppedAtNS  int64
+	stoppedNS    int64
 	// throttle is nil unless the child has less than all of a processor.
 	throttle *throttle
 }
@@ -102,6 +107,7 @@ func (r *reaper) signal(process uint64, s syscall.Signal, group bool) error {
 	if !alive {
 		return fmt.Errorf("sending %s: %w", unix.SignalName(s), unix.ESRCH)
 	}
+	c.sending(s)
 	pid := c.pid
 	if group {
 		pid = -pid
@@ -120,6 +126,20 @@ func (r *reaper) signal(process uint64, s syscall.Signal, group bool) error {
 		}
 	}
 	return nil
+}
+
+// sending accounts for how long the child is stopped, just before it is sent a signal.
+func (c *child) sending(s syscall.Signal) {
+	switch {
+	case s == unix.SIGSTOP && c.stoppedSince.IsZero():
+		c.stoppedSince = time.Now()
+		c.stoppedAtNS, _ = processTime(c.pid)
+	case s == unix.SIGCONT && !c.stoppedSince.IsZero():
+		if state, err := c.state(); err == nil {
+			c.stoppedNS = state.StoppedNS
+		}
+		c.stoppedSince = time.Time{}
+	}
 }
 
 // reap waits for one child that has ended, if there is one.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,23 +25,38 @@ func (r *reaper) state(process uint64) (engine.ProcessState, error) {
 	if !alive {
 		return engine.ProcessState{}, nil
 	}
+	state, err := c.state()
+	if err != nil {
+		return state, fmt.Errorf("asking for a process's state: %w", err)
+	}
+	if state.Letter == "Z" && hasEnded(c.pid) {
+		state.Letter = ""
+	}
+	return state, nil
+}
+
+// state is a child's that is yet to be reaped.
+func (c *child) state() (engine.ProcessState, error) {
 	number, err := numberInProc(c.pid)
 	if err != nil {
-		return engine.ProcessState{}, fmt.Errorf("asking for a process's state: %w", err)
+		return engine.ProcessState{}, err
 	}
 	data, err := os.ReadFile("/proc/" + number + "/stat")
 	if err != nil {
-		return engine.ProcessState{}, fmt.Errorf("asking for a process's state: %w", err)
+		return engine.ProcessState{}, err
 	}
 	state, err := parseStat(data)
 	if err != nil {
-		return state, fmt.Errorf("asking for a process's state: %w", err)
+		return state, err
 	}
 	if exact, err := processTime(c.pid); err == nil {
 		state.CPUNS = exact
 	}
-	if state.Letter == "Z" && hasEnded(c.pid) {
-		state.Letter = ""
+	state.StoppedNS = c.stoppedNS
+	// On a busy machine a process that is to stop may have to wait for a processor to do
+	// so (R); one that sleeps (S) was never told.
+	if !c.stoppedSince.IsZero() && (state.Letter == "T" || state.Letter == "R") {
+		state.StoppedNS += max(0, int64(time.Since(c.stoppedSince))-(state.CPUNS-c.stoppedAtNS))
 	}
 	return state, nil
 }
@@ -105,15 +121,18 @@ func hasEnded(pid int) bool {
 // numberInProc is a child's pid as /proc shows it. It may be the /proc of another PID
 // namespace, if a new one couldn't be mounted.
 func numberInProc(pid int) (string, error) {
-	self, err := os.Readlink("/proc/self")
-	if err != nil {
-		return "", err
-	}
-	if self == strconv.Itoa(os.Getpid()) {
+	if procIsOurs() {
 		return strconv.Itoa(pid), nil
 	}
 	return numberByDescriptor(pid)
 }
+
+// procIsOurs tells whether /proc has the numbers that this process knows. It is asked
+// only once all mounts are made.
+var procIsOurs = sync.OnceValue(func() bool {
+	self, err := os.Readlink("/proc/self")
+	return err == nil && self == strconv.Itoa(os.Getpid())
+})
 
 // numberByDescriptor asks /proc itself which process a pidfd is of.
 func numberByDescriptor(pid int) (string, error) {

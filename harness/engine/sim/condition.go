@@ -101,8 +101,10 @@ func (p *process) local(now int64) consensus.Time {
 	if p.condition == nil {
 		return consensus.Time(now)
 	}
-	return p.condition.clock.Local(consensus.Time(now))
+	return p.condition.local(now)
 }
+
+func (c *condition) local(now int64) consensus.Time { return c.clock.Local(consensus.Time(now)) }
 
 // nextTimer is when the process's earliest timer is due, or never.
 func (p *process) nextTimer() int64 {

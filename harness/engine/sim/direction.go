@@ -38,7 +38,7 @@ type direction struct {
 	overtaking *queue
 
 	// parameters are those that the model goes by.
-	parameters topologies.Parameters
+	parameters *topologies.Parameters
 }
 
 // counters count a direction's frames, as engine.DirectionReport does.
@@ -60,7 +60,7 @@ func (c *counters) report(link, from, to string) engine.DirectionReport {
 // newDirection makes a direction, which may change if it is told so: then no shortcut
 // is exact.
 func newDirection(p topologies.Parameters, seed uint64, changing bool) direction {
-	d := direction{model: link.NewModel(p, seed, 0), parameters: p, delayNS: none, eventAt: never}
+	d := direction{model: link.NewModel(p, seed, 0), parameters: &p, delayNS: none, eventAt: never}
 	if d.model.DelayOnly() && !changing {
 		d.delayNS = int64(p.Delay)
 	}
@@ -77,7 +77,7 @@ func (d *direction) change(p topologies.Parameters) {
 	// To the model a frame may have come up to when it is told: one that has come
 	// keeps those behind it from overtaking it.
 	d.model.Update(d.latest, p)
-	d.parameters = p
+	d.parameters = &p
 	d.bound(p)
 }
 

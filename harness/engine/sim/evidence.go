@@ -34,7 +34,7 @@ const (
 
 // watch is one piece of evidence that is looked for.
 type watch struct {
-	order  faults.Order
+	order  *faults.Order
 	expect faults.Expectation
 	// process is the expectation's node, if it has one.
 	process *process
@@ -65,9 +65,9 @@ type clockReading struct {
 }
 
 // watch reads how things are before an order is carried out.
-func (s *trial) watch(order *faults.Order) (watches []watch) {
+func (s *trial) watch(order *faults.Order) (watches []*watch) {
 	for _, e := range order.Expect {
-		w := watch{order: *order, expect: e, since: s.now}
+		w := &watch{order: order, expect: e, since: s.now}
 		if p, known := s.byName(e.Node); known {
 			w.process = p
 			w.before = reading{
@@ -94,11 +94,11 @@ func (s *trial) configuration() (latest uint64) {
 }
 
 // lookFor looks for evidence for the first time, and again later if it isn't there.
-func (s *trial) lookFor(watches []watch) {
+func (s *trial) lookFor(watches []*watch) {
 	f := s.faulting
-	for i := range watches {
-		if w := &watches[i]; !s.judge(w, false) {
-			f.watches = append(f.watches, *w)
+	for _, w := range watches {
+		if !s.judge(w, false) {
+			f.watches = append(f.watches, w)
 		}
 	}
 	s.poll()
@@ -125,9 +125,8 @@ func (s *trial) pollEvidence() {
 func (s *trial) conclude(last bool, which func(*watch) bool) {
 	f := s.faulting
 	kept := f.watches[:0]
-	for i := range f.watches {
-		w := f.watches[i]
-		if !which(&w) || !s.judge(&w, last) {
+	for _, w := range f.watches {
+		if !which(w) || !s.judge(w, last) {
 			kept = append(kept, w)
 		}
 	}
@@ -159,7 +158,7 @@ func (s *trial) judge(w *watch, last bool) (decided bool) {
 		return false
 	}
 	found, text := s.measure(w, last)
-	if !found && s.faulting.director.Moot(w.order, w.expect) {
+	if !found && s.faulting.director.Moot(*w.order, w.expect) {
 		return true
 	}
 	if !found && !last {
@@ -271,7 +270,7 @@ func (s *trial) lookAtIgnored(w *watch) (found bool, text string) {
 	ignored, considered := now.ignored-w.before.ignored, now.considered-w.before.considered
 	text = fmt.Sprintf("%d of %d messages were ignored", ignored, considered)
 	if w.order.Heal {
-		return ignored == 0 && s.now-w.since >= settledTime, text
+		return ignored == 0 && !w.process.condition.filter.Active() && s.now-w.since >= settledTime, text
 	}
 	if considered == 0 {
 		return false, text

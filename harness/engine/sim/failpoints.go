@@ -49,11 +49,7 @@ func (p *process) reach(now int64, point control.Failpoint, label consensus.Labe
 // persist writes the step's records, between their failpoints.
 func (s *trial) persist(p *process) {
 	c, records := p.condition, s.out.Records
-	if c == nil || len(records) == 0 {
-		p.storage.append(records)
-		return
-	}
-	if c.refuses && p.storage.kind != control.StorageMemory {
+	if len(records) > 0 && c.refuses && p.storage.kind != control.StorageMemory {
 		bytes := 0
 		for _, record := range records {
 			bytes += s.protocol.Codec.Size(record)
@@ -121,7 +117,7 @@ func (s *trial) persisted(p *process) {
 func (s *trial) apply(p *process) {
 	out := &s.out
 	// A checkpoint must follow a snapshot before anything else happens.
-	watched := p.condition != nil && out.Install == nil &&
+	watched := out.Install == nil &&
 		(p.condition.failpoints.Watches(control.BeforeApply) || p.condition.failpoints.Watches(control.AfterApply))
 	for i := range out.Committed {
 		if watched {

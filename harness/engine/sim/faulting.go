@@ -27,7 +27,7 @@ type faulting struct {
 	// eventNotice.
 	notices ring[notice]
 	// watches is the evidence that is looked for, at pollAt next, or never.
-	watches []watch
+	watches []*watch
 	pollAt  int64
 	// tamper, unless nil, may change an order before it is carried out: tests have it leave
 	// something out, which evidence must bring to light.

@@ -46,7 +46,7 @@ func (s *trial) probe(directions []int32) (arrived int) {
 		times = append(times, s.now+int64(i)*int64(probeSpacing))
 	}
 	for i, d := range directions {
-		model := link.NewModel(s.network.directions[d].parameters, link.DirectionSeed(probeSeed^uint64(s.now), i, false), 0)
+		model := link.NewModel(*s.network.directions[d].parameters, link.DirectionSeed(probeSeed^uint64(s.now), i, false), 0)
 		var next []int64
 		for _, at := range times {
 			fate := model.Transmit(at, probeBytes)
@@ -69,7 +69,7 @@ func (s *trial) lookAtFrames(w *watch) (found bool, text string) {
 	}
 	var is topologies.Parameters // without a stage nothing happens
 	if d != none {
-		is = s.network.directions[d].parameters
+		is = *s.network.directions[d].parameters
 	}
 	seed := link.DirectionSeed(probeSeed^uint64(s.now), int(d), false)
 	actual, wanted := link.NewModel(is, seed, 0), link.NewModel(s.network.modelled(w.expect.Parameters), seed, 0)

@@ -236,7 +236,11 @@ func (s *trial) post(p *process, to consensus.NodeID, message consensus.Message,
 // demands, and occupies the core for the step's cost.
 func (s *trial) carryOut(p *process, cost int64) {
 	out := &s.out
-	if out.Install == nil { // else the checkpoint has what they say
+	switch {
+	case out.Install != nil: // the checkpoint has what they say
+	case p.condition == nil:
+		p.storage.append(out.Records)
+	default:
 		s.persist(p)
 	}
 	for i := range out.Messages {
@@ -246,7 +250,13 @@ func (s *trial) carryOut(p *process, cost int64) {
 	if out.Install != nil {
 		cost += s.install(p, out.Install)
 	}
-	s.apply(p)
+	if p.condition == nil {
+		for i := range out.Committed {
+			s.commit(p, &out.Committed[i])
+		}
+	} else {
+		s.apply(p)
+	}
 	for _, command := range out.Reads {
 		p.respond(p.application.Read(command))
 	}
