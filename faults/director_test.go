@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/results"
 	"quorumlab/topologies"
@@ -326,12 +327,12 @@ func TestAProcessThatItsDiskHasEndedIsStartedOnHealing(t *testing.T) {
 	l := newLab(
 		t, testWorld(), fault("failing_write", "acceptor1 acceptor2", 1*second, 4*second), fault("full_disk", "acceptor1", 2*second, 5*second),
 	)
-	started := map[string]time.Duration{}
+	started := map[string][]time.Duration{}
 	note := func(orders []Order) {
 		for _, order := range orders {
 			for _, node := range order.Nodes {
 				if node.Start {
-					started[node.Node] = order.Requested
+					started[node.Node] = append(started[node.Node], order.Requested)
 				}
 			}
 		}
@@ -347,8 +348,10 @@ func TestAProcessThatItsDiskHasEndedIsStartedOnHealing(t *testing.T) {
 	note(l.carry(healing))
 	note(l.until(10 * second))
 	// acceptor1's disk was still full at 5s.
-	if started["acceptor1"] != 7*second || started["acceptor2"] != 5*second || !l.d.up("acceptor1") {
-		t.Errorf("they were started at %v", started)
+	same(t, "acceptor1 was started", started["acceptor1"], []time.Duration{7 * second})
+	same(t, "acceptor2 was started", started["acceptor2"], []time.Duration{5 * second})
+	if !l.d.up("acceptor1") || l.d.Ended(11*second, "acceptor1") || l.d.up("acceptor1") {
+		t.Error("what ends once it was started again is excused")
 	}
 }
 
@@ -363,5 +366,92 @@ func TestAnEndThatNoFaultExplainsIsntExcused(t *testing.T) {
 	l.until(10 * second)
 	if l.d.up("acceptor3") || !l.d.up("acceptor1") {
 		t.Error("who ended is up, or who was started isn't")
+	}
+}
+
+// bigWorld has so many acceptors, a host each, and a replica and a leader.
+func bigWorld(acceptors int) World {
+	w := testWorld()
+	w.Cluster.Nodes, w.Hosts = w.Cluster.Nodes[:3:3], map[string]string{"replica1": "h1", "replica2": "h2", "leader1": "h3"}
+	for i := range acceptors {
+		name := fmt.Sprintf("acceptor%d", i+1)
+		w.Cluster.Nodes = append(w.Cluster.Nodes, control.Node{Member: consensus.Member{ID: consensus.NodeID(i + 4), Name: name, Roles: []string{"acceptor"}}})
+		w.Hosts[name] = fmt.Sprintf("h%d", i+4)
+	}
+	w.Topology = topologies.Star(acceptors+3, declared)
+	return w
+}
+
+func TestOfManyLinksAndPairsSomeHaveToBeProved(t *testing.T) {
+	isolate, cut := fault("isolate", "voters", 0, second), fault("partition", "leader1 replicas", 2*second, second)
+	l := newLab(t, bigWorld(150), isolate, cut)
+	orders := l.until(5 * second)
+	if len(orders) != 4 || len(orders[0].Links) != 150 || len(orders[2].Pairs) != 2*3*150 {
+		t.Fatalf("got %d orders", len(orders))
+	}
+	for i, order := range orders {
+		distinct := map[string]bool{}
+		last := -1
+		for _, e := range order.Expect {
+			distinct[e.Target()] = true
+			if i == 0 { // in the topology's order, as without a sample
+				var host int
+				fmt.Sscanf(e.Link, "h%d-s1", &host)
+				if host < last {
+					t.Errorf("%s comes after h%d", e.Link, last)
+				}
+				last = host
+			}
+		}
+		if len(distinct) != maxExpectations || len(order.Expect) != maxExpectations {
+			t.Errorf("order %d expects %d different things of %d, want %d", i, len(distinct), len(order.Expect), maxExpectations)
+		}
+	}
+	if l.record(0).Outcome != results.FaultProved || l.record(1).Outcome != results.FaultProved {
+		t.Errorf("the outcomes are %s, %s", l.record(0).Outcome, l.record(1).Outcome)
+	}
+}
+
+func TestALinkThatIsDownStaysSoWhateverIsLaidOverIt(t *testing.T) {
+	replace := Fault{Kind: "degrade", Whom: []string{"replica1"}, Trigger: at(second)}
+	replace.Parameters.Link = func(topologies.Parameters) topologies.Parameters { return topologies.Parameters{Delay: second} }
+	l := newLab(t, testWorld(), fault("isolate", "replica1", 0, 2*second), replace)
+	l.until(second)
+	same(t, "down", l.downLinks(), []string{"h1-s1>s1", "h1-s1>h1"})
+	l.until(2 * second)
+	if got := l.links["h1-s1"].AToB; got != (topologies.Parameters{Delay: second}) {
+		t.Errorf("up again it is %+v", got)
+	}
+}
+
+func TestAHealingThatNobodyCarriesOutIsUnproved(t *testing.T) {
+	l := newLab(t, testWorld(), fault("pause", "acceptor1", 0, second))
+	l.until(0)
+	l.d.Advance(second)
+	if record := l.record(0); record.Outcome != results.FaultUnproved || !strings.Contains(record.Reason, "healing was never carried out") {
+		t.Errorf("the record is %+v", record)
+	}
+}
+
+func TestOfTwoCrashesOfAProcessTheWorseDiskCounts(t *testing.T) {
+	for _, disks := range [][2]string{{DiskEmpty, DiskTorn}, {DiskTorn, DiskEmpty}} {
+		crash, point := fault("crash", "leader1", second, 5*second), pointAt("crash", "leader1", 0, 2*second)
+		crash.Disk, point.Disk = disks[0], disks[1]
+		l := newLab(t, testWorld(), crash, point)
+		l.carry(l.d.Begin())
+		id := l.nodes["leader1"].Injection.Failpoints[0].ID
+		l.until(second)
+		// It came to its failpoint before the crash reached it.
+		orders := l.carry(l.d.Reached(second, "leader1", control.Reached{ID: id}))
+		if state := orders[0].Nodes[0]; !state.Down || state.Disk != DiskEmpty {
+			t.Errorf("%v: it is %+v", disks, state)
+		}
+		l.until(3 * second)
+		if state := l.node("leader1"); !state.Down || state.Disk != disks[0] {
+			t.Errorf("%v: once the failpoint is healed it is %+v", disks, state)
+		}
+		if l.until(6 * second); l.node("leader1").Down {
+			t.Errorf("%v: it is down for good", disks)
+		}
 	}
 }

@@ -95,7 +95,9 @@ func TestANodeThatStallsKeepsItsFailpointUntilItIsHealed(t *testing.T) {
 }
 
 func TestAProcessThatIsStartedAgainIsNotStalledAgain(t *testing.T) {
-	l := newLab(t, testWorld(), pointAt("pause", "", 0, 0), fault("crash", "leader1", 4*second, second))
+	jump := fault("clock", "leader1", 6*second, 0)
+	jump.Jump = second
+	l := newLab(t, testWorld(), pointAt("pause", "", 0, 0), fault("crash", "leader1", 4*second, second), jump)
 	l.carry(l.d.Begin())
 	if armed := l.armedAt(control.ActionStall); len(armed) != 9 {
 		t.Errorf("without whom it is armed at %v, want at all servers", armed)
@@ -104,6 +106,9 @@ func TestAProcessThatIsStartedAgainIsNotStalledAgain(t *testing.T) {
 	l.until(5 * second)
 	if state := l.node("leader1"); state.Down || len(state.Injection.Failpoints) != 0 {
 		t.Errorf("started again it is %+v", state)
+	}
+	if jumped := l.until(6 * second); len(jumped[0].Expect) != 1 {
+		t.Error("what happens to it then is taken for hidden")
 	}
 	l.end()
 	if record := l.record(0); record.Outcome != results.FaultProved {

@@ -188,3 +188,32 @@ func TestARegionIsTheProcessesOnASwitch(t *testing.T) {
 	l.until(0)
 	same(t, "region", l.record(0).Nodes, []string{"acceptor4"}) // the client on h10 isn't named
 }
+
+func TestRandomPicksOfAProcessFaultAreOfThoseThatAreUp(t *testing.T) {
+	for seed := range uint64(20) {
+		crash := Fault{Kind: "crash", Whom: []string{"random(1) of acceptors"}, Trigger: at(0)}
+		crash.Trigger.Every, crash.Trigger.Times = time.Second, 3
+		l := seeded(t, testWorld(), seed, crash)
+		l.until(3 * time.Second)
+		for _, node := range []string{"acceptor1", "acceptor2", "acceptor3"} {
+			if !l.node(node).Down {
+				t.Fatalf("of 3 acceptors each was to be hit once, and %s wasn't", node)
+			}
+		}
+	}
+}
+
+func TestFaultsThatSayTheSameDrawForThemselves(t *testing.T) {
+	alike := 0
+	for seed := range uint64(50) {
+		pause := func() Fault { return Fault{Kind: "pause", Whom: []string{"random(1)"}, Trigger: at(0)} }
+		l := seeded(t, testWorld(), seed, pause(), pause())
+		l.until(0)
+		if slices.Equal(l.record(0).Nodes, l.record(1).Nodes) {
+			alike++
+		}
+	}
+	if alike > 20 { // of 9 processes: about 6
+		t.Errorf("%d of 50 times both have drawn the same process", alike)
+	}
+}

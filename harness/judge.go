@@ -120,8 +120,12 @@ func (t *trial) judgeRequests() error {
 
 // faultsExplain tells whether a proved fault was in force while requests were measured of
 // which none was answered. The service must have worked before, which an answer shows,
-// unless the fault was there before the first answer could be.
+// unless the fault was there before the first answer could be. No fault explains a timeout
+// that is too short.
 func (t *trial) faultsExplain(everAnswered bool) bool {
+	if int64(t.spec.Workload.Timeout) <= t.verdict.PredictedNS {
+		return false
+	}
 	startNS := t.verdict.MeasureStartNS - int64(t.spec.Phases.Warmup)
 	for _, f := range t.broke {
 		if f.Outcome != results.FaultProved || f.AppliedNS == nil {

@@ -67,7 +67,7 @@ const (
 	mendReadLog      = "Read that node's log in the run folder."
 	mendReport       = "This is a safety violation: keep the run folder and report it with its seed."
 	mendFewerPending = "Run fewer requests, or more keys, so that the search for an order is smaller."
-	mendKeepTwo      = "Let two replicas live to the end, or have each decide 1,000 slots before it dies."
+	mendKeepTwo      = "Let two replicas live to the end, or have each decide 10 slots before it dies."
 	mendStopLater    = "Raise stop.requests, or shorten phases.warmup."
 	mendMoreLoad     = "Lengthen phases.measure, or raise workload.rate."
 	mendRaiseTimeout = "Raise workload.timeout above the predicted latency."

@@ -16,13 +16,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"quorumlab/harness/engine"
 	"quorumlab/topologies"
 )
 
 // BenchmarkFrames floods a link with frames of 64 bytes from one core: how many come
 // through in a second, what processor time a frame takes of the whole machine and of
 // the emulator alone, and so how many the emulator carries on one core of its own. The
-// kernel's bridge stands beside it in the same run. Run it with -benchtime 1000000x.
+// kernel's bridge stands beside it in the same run, and a pair of hosts with a stage. Run it with -benchtime 1000000x.
 func BenchmarkFrames(b *testing.B) {
 	b.Run("bridge", func(b *testing.B) {
 		l := newLab(b, topologies.Star(2, topologies.Parameters{}))
@@ -32,13 +33,21 @@ func BenchmarkFrames(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		p    topologies.Parameters
+		pair *topologies.Parameters
 	}{
-		{"emulator", topologies.Parameters{Delay: time.Millisecond}},
-		{"emulator-rate", topologies.Parameters{Delay: time.Millisecond, RateBPS: 10_000_000_000, QueueFrames: 10_000_000}},
+		{"emulator", topologies.Parameters{Delay: time.Millisecond}, nil},
+		{"emulator-rate", topologies.Parameters{Delay: time.Millisecond, RateBPS: 10_000_000_000, QueueFrames: 10_000_000}, nil},
+		{"emulator-pair", topologies.Parameters{Delay: time.Millisecond}, &topologies.Parameters{Delay: time.Millisecond}},
+		{"emulator-pair-loss", topologies.Parameters{Delay: time.Millisecond}, &topologies.Parameters{Loss: 1e-6}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			l := newLab(b, topologies.Star(2, c.p))
-			l.emulate(EmulatorConfig{})
+			remote := l.emulate(EmulatorConfig{})
+			if c.pair != nil {
+				if err := remote.SetPairs([]engine.PairChange{{From: "h1", To: "h2", Parameters: c.pair}}); err != nil {
+					b.Fatal(err)
+				}
+			}
 			l.flood(b)
 		})
 	}

@@ -34,6 +34,46 @@ func BenchmarkModel(b *testing.B) {
 	}
 }
 
+// BenchmarkForward is what the loop does for a frame on a path of two links, but for system
+// calls: with a stage of its pair, and without one while a thousand other pairs have some.
+func BenchmarkForward(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		stage  *topologies.Parameters
+		others int
+	}{
+		{"no stage", nil, 0},
+		{"others' stages", nil, 1000},
+		{"stage that delays", &topologies.Parameters{Delay: time.Millisecond}, 0},
+		{"stage that loses", &topologies.Parameters{Loss: 1e-6}, 0},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			o := newOffline(b, topologies.Star(33, topologies.Parameters{Delay: time.Millisecond}))
+			for pair := range c.others {
+				if from, to := 1+pair/32, 1+pair%32; from != to {
+					o.setPair(0, from, to, &topologies.Parameters{Down: true})
+				}
+			}
+			if c.stage != nil {
+				o.setPair(0, 0, 1, c.stage)
+			}
+			b.ReportAllocs()
+			for now := int64(0); b.Loop(); now += 1000 {
+				f := o.e.pool.get()
+				f.bytes, f.to, f.way = 94, 1, o.e.paths[1]
+				o.e.advance(f, now)
+				for o.e.events.nextNS() < now {
+					if next := o.e.events.pop(); int(next.frame.hop) < len(next.frame.way) {
+						o.e.advance(next.frame, next.timeNS)
+					} else {
+						o.e.pool.put(next.frame)
+					}
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkHeap(b *testing.B) {
 	const inFlight = 10_000
 	b.ReportAllocs()

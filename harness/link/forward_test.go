@@ -17,7 +17,7 @@ import (
 // offline is an emulator without a socket, whose time is what the test says.
 type offline struct {
 	e *emulator
-	t *testing.T
+	t testing.TB
 	// arrived are the frames that reached their hosts.
 	arrived []arrivedFrame
 	frames  uint32
@@ -29,7 +29,7 @@ type arrivedFrame struct {
 	corrupted bool
 }
 
-func newOffline(t *testing.T, topology *topologies.Topology) *offline {
+func newOffline(t testing.TB, topology *topologies.Topology) *offline {
 	t.Helper()
 	config := EmulatorConfig{Topology: topology, Seed: 3}
 	for i, host := range topology.Hosts {

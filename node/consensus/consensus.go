@@ -147,14 +147,19 @@ const (
 	MinSilence    = 250 * time.Millisecond
 )
 
-// EventPrefix is what a driver reports, in the role RoleApplication, whenever
-// its application has applied another PrefixInterval slots: replicas whose
-// hashes differ at one slot have decided differently, dead ones included.
+// EventPrefix is what a driver reports, in the role RoleApplication, whenever its
+// application has applied a slot that ReportsPrefix: replicas whose hashes differ at
+// one slot have decided differently, dead ones included.
 const (
 	EventPrefix     = "prefix"
 	RoleApplication = "application"
-	PrefixInterval  = 1000
 )
+
+// ReportsPrefix is true for each 1,000th slot, and for each 10th of the first 1,000:
+// of a replica that dies early something can be compared too.
+func ReportsPrefix(slot uint64) bool {
+	return slot%1000 == 0 || slot < 1000 && slot%10 == 0
+}
 
 // Timer identifies a timer of a machine. Setting one that is set moves it.
 type Timer struct {

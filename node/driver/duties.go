@@ -74,7 +74,7 @@ func (d *Driver) apply() {
 		} else {
 			application.Apply(c.Slot, c.Command, respond)
 		}
-		if c.Slot%consensus.PrefixInterval == 0 {
+		if consensus.ReportsPrefix(c.Slot) {
 			prefix := application.Prefix()
 			d.outbox.Trace(consensus.Event{
 				Role: consensus.RoleApplication, Hash: hex.EncodeToString(prefix[:]),

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"encoding/hex"
+	"fmt"
 	"io"
 	"log"
 	"os"
@@ -104,7 +105,7 @@ func TestWhatDependsOnRecordsLeavesInOrderOnceTheyAreDurableAndTheRestAtOnce(t *
 	arrived := func(want ...uint64) {
 		t.Helper()
 		eventually(t, "the messages that may leave arrive", func() bool {
-			return len(receiver.machine.of(consensus.InputMessage)) >= len(want)
+			return receiver.machine.count(consensus.InputMessage) >= len(want)
 		})
 		if got := numbersOf(receiver.machine.of(consensus.InputMessage)); !slices.Equal(got, want) {
 			t.Fatalf("arrived %v, want %v", got, want)
@@ -145,11 +146,11 @@ func TestWithoutAStorageNothingWaits(t *testing.T) {
 			}
 		},
 	})
-	eventually(t, "both arrive", func() bool { return len(p.machine.of(consensus.InputMessage)) == 2 })
+	eventually(t, "both arrive", func() bool { return p.machine.count(consensus.InputMessage) == 2 })
 	if got := numbersOf(p.machine.of(consensus.InputMessage)); !slices.Equal(got, []uint64{1, 2}) {
 		t.Errorf("arrived %v", got)
 	}
-	if len(p.machine.of(consensus.InputCheckpoint)) > 0 {
+	if p.machine.count(consensus.InputCheckpoint) > 0 {
 		t.Error("a checkpoint of nothing was asked for")
 	}
 }
@@ -191,10 +192,10 @@ func TestACheckpointTakesThePlaceOfTheLogAndTheNextLifeGoesOnFromIt(t *testing.T
 	for n := range number(count) {
 		p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: large + n}})
 	}
-	eventually(t, "all is applied", func() bool { return len(p.machine.of(consensus.InputMessage)) == count })
+	eventually(t, "all is applied", func() bool { return p.machine.count(consensus.InputMessage) == count })
 	_, hash := p.driver.Status()
 	p.close()
-	if got := len(p.machine.of(consensus.InputCheckpoint)); got != 1 {
+	if got := p.machine.count(consensus.InputCheckpoint); got != 1 {
 		t.Fatalf("%d checkpoints, want 1", got)
 	}
 	end()
@@ -202,7 +203,7 @@ func TestACheckpointTakesThePlaceOfTheLogAndTheNextLifeGoesOnFromIt(t *testing.T
 
 	machine := logging()
 	again := startWith(t, 1, listen(t, "127.0.0.1:0"), nil, machine, func(config *Config) { config.Recovered = recovered })
-	eventually(t, "it starts", func() bool { return len(machine.of(consensus.InputStart)) == 1 })
+	eventually(t, "it starts", func() bool { return machine.count(consensus.InputStart) == 1 })
 	input := machine.of(consensus.InputStart)[0]
 	// The checkpoint's record is the last one that the snapshot includes; those
 	// since follow.
@@ -269,7 +270,7 @@ func TestASnapshotIsInstalledAppliedUponAndPersistedAsOne(t *testing.T) {
 	want := applied(50)
 	sender.Send(1, &consensus.Snapshot{Slot: 50, State: want.Snapshot(), With: []consensus.Message{number(3)}})
 	sender.Flush()
-	eventually(t, "it is there", func() bool { return len(machine.of(consensus.InputCheckpoint)) == 1 })
+	eventually(t, "it is there", func() bool { return machine.count(consensus.InputCheckpoint) == 1 })
 	want.Apply(51, create(51), func(consensus.Response) {})
 	hash := want.Hash()
 	if _, got := p.driver.Status(); got != hex.EncodeToString(hash[:]) {
@@ -283,7 +284,7 @@ func TestASnapshotIsInstalledAppliedUponAndPersistedAsOne(t *testing.T) {
 		t.Error("a message that waits for the checkpoint came before it was durable")
 	}
 	gate.open(t, 1)
-	eventually(t, "it comes after", func() bool { return len(machine.of(consensus.InputMessage)) == 2 })
+	eventually(t, "it comes after", func() bool { return machine.count(consensus.InputMessage) == 2 })
 	p.close()
 	end()
 	left := reopen(t, dir)
@@ -317,7 +318,7 @@ func TestASnapshotThatIsNoneEndsTheMachine(t *testing.T) {
 		deliver()
 		p.driver.Status() // after that
 		p.close()
-		if len(machine.of(consensus.InputMessage)) != 1 || len(failed) > 0 {
+		if machine.count(consensus.InputMessage) != 1 || len(failed) > 0 {
 			t.Errorf("%s: the machine was stepped again", name)
 		}
 	}
@@ -350,7 +351,7 @@ func TestReadsAndTransfersSeeWhatWasCommittedInTheSameStep(t *testing.T) {
 	}
 	want := string(applied(1).Snapshot())
 	for p, with := range map[*process]int{client: 1, server: 0} {
-		eventually(t, "the snapshot arrives", func() bool { return len(p.machine.of(consensus.InputMessage)) == 1 })
+		eventually(t, "the snapshot arrives", func() bool { return p.machine.count(consensus.InputMessage) == 1 })
 		input := p.machine.of(consensus.InputMessage)[0]
 		snapshot := input.Message.(*consensus.Snapshot)
 		if input.From != 1 || snapshot.Slot != 1 || string(snapshot.State) != want || len(snapshot.With) != with {
@@ -383,14 +384,19 @@ func TestThePrefixIsReportedEveryThousandSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
-	if len(lines) != 2 {
-		t.Fatalf("%d events: %q", len(lines), lines)
+	var slots []uint64
+	for slot := uint64(10); slot <= 1000; slot += 10 {
+		slots = append(slots, slot)
 	}
-	for i, line := range lines {
-		prefix := applied(uint64(i+1) * consensus.PrefixInterval).Prefix()
-		want := `"role":"application","kind":"prefix","slot":` + []string{"1000", "2000"}[i] + `,"hash":"` + hex.EncodeToString(prefix[:]) + `"}`
-		if !strings.HasSuffix(line, want) {
-			t.Errorf("%s, want %s", line, want)
+	slots = append(slots, 2000)
+	if len(lines) != len(slots) {
+		t.Fatalf("%d events, want %d: %q", len(lines), len(slots), lines)
+	}
+	for i, slot := range slots {
+		prefix := applied(slot).Prefix()
+		want := fmt.Sprintf(`"role":"application","kind":"prefix","slot":%d,"hash":"%s"}`, slot, hex.EncodeToString(prefix[:]))
+		if !strings.HasSuffix(lines[i], want) {
+			t.Errorf("%s, want %s", lines[i], want)
 		}
 	}
 }

@@ -13,7 +13,7 @@ func TestSocketsSumTheConnectionsToAPeer(t *testing.T) {
 	out := sender.NewSender()
 	out.Send(2, number(large))
 	out.Flush()
-	eventually(t, "the first message arrives", func() bool { return len(receiver.machine.of(consensus.InputMessage)) == 1 })
+	eventually(t, "the first message arrives", func() bool { return receiver.machine.count(consensus.InputMessage) == 1 })
 	before := sender.Sockets()
 	if len(before) != 1 || before[0].Peer != 2 || before[0].Opened != 1 ||
 		before[0].BytesSent < paddingBytes || before[0].SegmentsSent < 2 || before[0].CongestionWindow == 0 || before[0].SmoothedRTTNS <= 0 {
@@ -28,7 +28,7 @@ func TestSocketsSumTheConnectionsToAPeer(t *testing.T) {
 	eventually(t, "the connection is back", func() bool { return sender.Counts().Connected == 1 })
 	out.Send(2, number(large))
 	out.Flush()
-	eventually(t, "the second message arrives", func() bool { return len(again.machine.of(consensus.InputMessage)) == 1 })
+	eventually(t, "the second message arrives", func() bool { return again.machine.count(consensus.InputMessage) == 1 })
 	if after := sender.Sockets()[0]; after.Opened != 2 || after.BytesSent < 2*paddingBytes {
 		t.Errorf("after the second connection: %+v", after)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
@@ -180,6 +181,27 @@ func TestAProcessHasItsNumberInAnyProc(t *testing.T) {
 	}
 }
 
+func TestAProcessThatNobodyHasWaitedForYetHasEnded(t *testing.T) {
+	command := exec.Command(self, "leave")
+	command.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer command.Wait()
+	r := &reaper{children: map[uint64]*child{1: {process: 1, pid: command.Process.Pid}}}
+	for range 2000 {
+		state, err := r.state(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.Letter == "" {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Error("a process that has ended still has a state")
+}
+
 func TestStatsAreRead(t *testing.T) {
 	const tail = " 1 2 3 4 5 6 7 8 9 10 150 25 16"
 	for _, test := range []struct {
@@ -320,6 +342,53 @@ func TestFramesWithoutAWayAreCountedAtTheFirstLinkThatIsDownAndTheLabHeals(t *te
 	if err != nil || report.EmulatorDrops != 0 {
 		t.Errorf("%+v, %v", report, err)
 	}
+}
+
+// TestNothingGrowsHoweverManyFaultsThereAre looks at the controller, the init and the
+// emulator while links, pairs and processes change all the time.
+func TestNothingGrowsHoweverManyFaultsThereAre(t *testing.T) {
+	l := buildUserspace(t, topologies.Star(4, topologies.Parameters{Delay: time.Millisecond}))
+	p := start(t, l, "h1", "stay")
+	up, down := topologies.Parameters{Delay: time.Millisecond}, topologies.Parameters{Down: true}
+	rounds := func(count int) {
+		for range count {
+			for _, err := range []error{
+				l.SetLink(t.Context(), "h1-s1", down, down), l.SetPair(t.Context(), "h2", "h3", &down),
+				p.Signal(syscall.SIGSTOP), p.Throttle(t.Context(), 0.5),
+				l.SetLink(t.Context(), "h1-s1", up, up), l.SetPair(t.Context(), "h2", "h3", nil),
+				p.Signal(syscall.SIGCONT), p.Throttle(t.Context(), 1),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			letter(t, p)
+		}
+	}
+	rounds(100)
+	ours, goroutines := len(descriptors(t)), runtime.NumGoroutine()
+	inits, memory := initDescriptors(t, l), initMemory(t, l)
+	rounds(200)
+	untilFewer(t, "descriptors of the controller", ours, func() int { return len(descriptors(t)) })
+	untilFewer(t, "goroutines of the controller", goroutines, runtime.NumGoroutine)
+	untilFewer(t, "descriptors of the init", inits, func() int { return initDescriptors(t, l) })
+	if grown := initMemory(t, l) - memory; grown > 16<<20 {
+		t.Errorf("the init's memory grew by %d MB from %d MB", grown>>20, memory>>20)
+	}
+}
+
+// initMemory is how much memory the init holds, in bytes.
+func initMemory(t *testing.T, l *lab) int64 {
+	t.Helper()
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(l.init.process.Pid) + "/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
 }
 
 func TestPairsThatCannotBeChangedAreRefused(t *testing.T) {

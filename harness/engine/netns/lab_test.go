@@ -306,7 +306,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("they run without root already")
 	}
-	command := exec.Command(publicCopy(t), "-test.v", "-test.timeout=60s")
+	command := exec.Command(publicCopy(t), "-test.v", "-test.timeout=100s")
 	command.Env = append(os.Environ(), "TMPDIR="+publicFolder(t))
 	command.Dir = "/"
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: ordinaryUser}

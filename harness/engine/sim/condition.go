@@ -90,6 +90,12 @@ func (d *duty) after(at, cost int64) int64 {
 // still tells whether the process stands still until somebody changes that.
 func (c *condition) still() bool { return c.paused || c.halt != nil }
 
+// stopped tells whether the process is kept from running at this moment. One that has
+// halted by itself isn't.
+func (p *process) stopped(now int64) bool {
+	return p.condition.paused || p.condition.duty.next(now) != now
+}
+
 // runs tells whether the process's core may begin with something now.
 func (s *trial) runs(p *process) bool {
 	c := p.condition
@@ -147,6 +153,7 @@ func (s *trial) setRunning(p *process) {
 	c := p.condition
 	if share := c.state.CPUShare; newDuty(0, share).still != c.duty.still {
 		c.duty = newDuty(s.now, share)
+		s.schedule(s.now, eventWake, p.index) // it may have been put off by the former rhythm
 	}
 	goesOn := c.paused && !c.state.Paused
 	c.paused = c.state.Paused

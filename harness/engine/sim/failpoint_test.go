@@ -26,8 +26,9 @@ func (m overheard) Step(now consensus.Time, input consensus.Input, out *consensu
 }
 
 // overhear has the messages of some kinds written down that machines receive, and the events
-// of some kinds, with their times since the load began; then it runs the trial.
-func (sc *scenario) overhear(t *testing.T, kinds ...string) (lines []string, r *engine.Simulated) {
+// of some kinds, with their times since the load began. Halted is called when a process has
+// come to a failpoint.
+func (sc *scenario) overhear(t *testing.T, halted func(*process), kinds ...string) (lines []string, s *trial) {
 	t.Helper()
 	sc.rows = nil
 	s, err := newTrial(t.Context(), sc.Simulation)
@@ -42,7 +43,7 @@ func (sc *scenario) overhear(t *testing.T, kinds ...string) (lines []string, r *
 		if label.Slot > 0 {
 			line += fmt.Sprint(" slot ", label.Slot)
 		}
-		if label.Round > 0 {
+		if label.Leader > 0 {
 			line += fmt.Sprintf(" ballot %d.%v", label.Round, label.Leader)
 		}
 		lines = append(lines, line)
@@ -61,13 +62,25 @@ func (sc *scenario) overhear(t *testing.T, kinds ...string) (lines []string, r *
 	}
 	s.protocol = &protocol
 	s.simulation.Event = func(_ consensus.Time, node string, e consensus.Event) { note(node, "says", e.Label) }
-	if err := s.run(); err != nil {
-		t.Fatal(err)
+	s.begin()
+	for seen := false; !s.over; {
+		e := s.queue.pop()
+		s.now = e.at
+		s.happen(e)
+		for _, p := range s.processes {
+			if p.stopping() && !seen {
+				seen = true
+				halted(p)
+			}
+		}
 	}
-	return lines, s.result()
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return lines, s
 }
 
-// failpoint adds a crash at a failpoint.
+// failpoint adds a crash or a pause at a failpoint.
 func (sc *scenario) failpoint(kind string, whom string, point control.Failpoint, down time.Duration) {
 	sc.fault(faults.Fault{Kind: kind, Whom: []string{whom}, Trigger: faults.Trigger{Failpoint: &point}, For: lasting(down)})
 }
@@ -80,19 +93,33 @@ func TestTheLeaderDiesAfterItsPhase2aReachedOneAcceptorAndTheNextOneFinishesItsS
 		load.Mix = map[string]float64{"create": 1}
 	})
 	sc.failpoint("crash", "n3", control.Failpoint{Place: control.AfterSend, Kind: "phase2a", Slot: 3, To: "n5"}, 0)
-	lines, r := sc.overhear(t, "phase2a", "phase2b", "phase1a", "phase1b", "silent", "scout", "adopted", "preempted")
+	lines, s := sc.overhear(t, func(*process) {}, "phase2a", "phase2b", "phase1a", "phase1b", "silent", "scout", "adopted", "preempted")
+	r := s.result()
 	proved(t, r, 1)
 	agree(t, r)
 	linearizable(t, sc.rows)
 	from := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, "slot 3") })
 	to := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, "slot 4") })
-	want := `1.12001s n5 gets from n3 phase2a slot 3 ballot 1.3
+	want := `1.12001s n5 gets from n3 phase2a slot 3 ballot 0.3
+1.64s n4 says silent ballot 0.3
+1.64s n4 says scout ballot 0.4
+1.68s n5 gets from n4 phase1a ballot 0.4
+1.68s n6 gets from n4 phase1a ballot 0.4
+1.68s n7 gets from n4 phase1a ballot 0.4
+1.72s n4 gets from n6 phase1b ballot 0.4
+1.72s n4 gets from n7 phase1b ballot 0.4
+1.72s n4 says adopted ballot 0.4
+1.72001s n4 gets from n5 phase1b ballot 0.4
+1.76001s n5 gets from n4 phase2a slot 3 ballot 0.4
+1.76001s n6 gets from n4 phase2a slot 3 ballot 0.4
+1.76001s n7 gets from n4 phase2a slot 3 ballot 0.4
 `
 	if got := strings.Join(lines[from:to], "\n") + "\n"; got != want {
 		t.Errorf("the trace is\n%s\nwant\n%s", got, want)
 	}
-	if *r.Faults[0].AppliedNS != int64(1120*time.Millisecond) || sc.outcomes()[results.OutcomeTimeout] > 0 {
-		t.Errorf("the leader died at %v, and the outcomes are %v", time.Duration(*r.Faults[0].AppliedNS), sc.outcomes())
+	died := time.Duration(*r.Faults[0].AppliedNS).Round(10 * time.Microsecond)
+	if died != 1120010*time.Microsecond || sc.outcomes()[results.OutcomeTimeout] > 0 || len(sc.rows) != 10 {
+		t.Errorf("the leader died at %v, and the outcomes are %v; want at 1.12001 s, as its message arrived, and ten answers", died, sc.outcomes())
 	}
 }
 
@@ -130,23 +157,17 @@ func TestAProcessCrashesExactlyAtItsFailpoint(t *testing.T) {
 			for _, transport := range []string{engine.TransportTCP, engine.TransportDatagram} {
 				sc := journalAt(storage, "crash", place.point, 0)
 				sc.Transport = transport
-				var applied []uint64
-				s, err := newTrial(t.Context(), sc.Simulation)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.faulting.tamper = func(*faults.Order) {}
-				lines, r := sc.overhear(t, "stored")
+				var applied uint64
+				lines, s := sc.overhear(t, func(p *process) { applied = p.application.Slot() }, "stored")
+				r := s.result()
 				proved(t, r, 1)
 				agree(t, r)
-				if err := s.run(); err != nil {
-					t.Fatal(err)
-				}
-				_ = applied
 				stored := uint64(len(s.processes[1].storage.records))
 				told := slices.ContainsFunc(lines, func(line string) bool { return strings.HasSuffix(line, "n1 gets from n2 stored slot 10") })
-				if want := map[bool]uint64{false: 9, true: 10}[place.stored]; stored != want || told != place.told {
-					t.Errorf("%s, %s, %s: it has stored %d entries, want %d; the leader knows of the tenth: %v", name, storage, transport, stored, want, told)
+				slot := map[bool]uint64{false: 9, true: 10}
+				if stored != slot[place.stored] || applied != slot[place.applied] || told != place.told {
+					t.Errorf("%s, %s, %s: it has stored %d entries and applied %d, the leader knows of the tenth: %v; want %+v",
+						name, storage, transport, stored, applied, told, place)
 				}
 				if s.processes[1].alive || len(sc.rows) != 100 {
 					t.Errorf("%s, %s, %s: it lives: %v; %d requests", name, storage, transport, s.processes[1].alive, len(sc.rows))
@@ -161,7 +182,9 @@ func TestAProcessStallsExactlyAtItsFailpointAndFinishesItsStep(t *testing.T) {
 	for name, place := range places {
 		for _, storage := range []string{control.StorageDisk, control.StorageFsync} {
 			sc := journalAt(storage, "pause", place.point, stall)
-			lines, r := sc.overhear(t, "stored")
+			var applied uint64
+			lines, s := sc.overhear(t, func(p *process) { applied = p.application.Slot() }, "stored")
+			r := s.result()
 			proved(t, r, 1)
 			agree(t, r)
 			fault := r.Faults[0]
@@ -181,6 +204,9 @@ func TestAProcessStallsExactlyAtItsFailpointAndFinishesItsStep(t *testing.T) {
 			}
 			if silence < stall-10*time.Millisecond || silence > stall+20*time.Millisecond {
 				t.Errorf("%s, %s: the leader didn't hear of it for %v, want %v", name, storage, silence, stall)
+			}
+			if want := map[bool]uint64{false: 9, true: 10}[place.applied]; applied != want {
+				t.Errorf("%s, %s: it had applied %d slots, want %d", name, storage, applied, want)
 			}
 			if sc.outcomes()[results.OutcomeTimeout] > 0 || r.Statuses["n2"].Slot != r.Statuses["n1"].Slot {
 				t.Errorf("%s, %s: outcomes %v, slots %v", name, storage, sc.outcomes(), slots(r))

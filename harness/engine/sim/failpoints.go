@@ -9,8 +9,8 @@ import (
 	"quorumlab/node/control"
 )
 
-// deliveryTimeout is how long a process that is to crash after a message was sent waits
-// for that to reach its receiver.
+// deliveryTimeout is how long a process that has halted after a message was sent waits for
+// that to reach its receiver.
 const deliveryTimeout = int64(time.Second)
 
 // halt is a process that stands still in the middle of a step, at a failpoint or because
@@ -22,9 +22,10 @@ type halt struct {
 	refused bool
 	// over is true once a failpoint that stalls is gone.
 	over bool
-	// deathAt is when the process ends, or never.
-	deathAt int64
-	// awaited is the message that must reach the process numbered to before that.
+	// doneAt is when the process ends or, if it stalls, has done so.
+	doneAt int64
+	// awaited is the message that must reach the process numbered to before that, unless
+	// it takes too long.
 	awaited consensus.Message
 	to      int32
 
@@ -39,7 +40,7 @@ func (p *process) stopping() bool { return p.condition != nil && p.condition.hal
 // reach has the process halt at a failpoint.
 func (p *process) reach(now int64, point control.Failpoint, label consensus.Label, to string) *halt {
 	h := &halt{
-		point: point, deathAt: never, to: none,
+		point: point, to: none,
 		reached: control.Reached{ID: point.ID, TimeNS: now, Label: label, To: to},
 	}
 	p.condition.halt = h
@@ -90,7 +91,7 @@ func (s *trial) takeOutbox() (rest consensus.Outbox) {
 // step happens.
 func (s *trial) refuse(p *process, bytes int) {
 	p.condition.counters.refusedBytes += uint64(bytes)
-	p.condition.halt = &halt{refused: true, deathAt: never, to: none}
+	p.condition.halt = &halt{refused: true, to: none}
 	s.out.Reset()
 	s.posted = s.posted[:0]
 }
@@ -181,53 +182,49 @@ func (s *trial) stop(p *process) {
 	h := p.condition.halt
 	s.trace.event(s.now, markHalt, p.index, h.reached.Label.Slot)
 	s.trace.text(h.point.ID, h.reached.Label.Round)
-	if !h.refused && h.point.Action != control.ActionCrash {
-		s.reached(p, h)
-		return
-	}
-	h.deathAt = max(s.now, p.freeAt)
+	h.doneAt = max(s.now, p.freeAt)
 	if h.awaited != nil {
-		h.deathAt += deliveryTimeout
+		h.doneAt += deliveryTimeout
 	}
-	s.schedule(h.deathAt, eventDeath, p.index)
+	s.schedule(h.doneAt, eventHalted, p.index)
 }
 
-// arrived has the sender of a message end that waits until it has reached its receiver.
+// arrived lets the sender of a message go ahead that has halted until it has reached its
+// receiver.
 func (s *trial) arrived(p *process, d delivery) {
 	from := s.processes[d.from]
 	h := from.condition.halt
-	if h == nil || h.to != p.index || h.awaited == nil || !identical(h.awaited, d.message) || h.deathAt == never {
+	if h == nil || h.to != p.index || h.awaited == nil || !identical(h.awaited, d.message) {
 		return
 	}
 	h.awaited = nil
-	h.deathAt = max(s.now, from.freeAt)
-	s.schedule(h.deathAt, eventDeath, from.index)
+	h.doneAt = max(s.now, from.freeAt)
+	s.schedule(h.doneAt, eventHalted, from.index)
 }
 
-// die is the event of a halted process's end.
-func (s *trial) die(p *process) {
+// halted is the event of a process's having done what it halts for: it ends, or stands
+// still until the failpoint is gone.
+func (s *trial) halted(p *process) {
 	h := p.condition.halt
-	if h == nil || h.deathAt != s.now {
-		return // it was killed before, or its message has arrived
-	}
-	s.kill(p, faults.DiskSame)
-	if h.refused {
+	switch {
+	case h == nil || h.doneAt != s.now: // it was killed before, or its message has arrived
+	case h.refused:
+		s.kill(p, faults.DiskSame)
 		s.ended(p)
+	case h.point.Action == control.ActionCrash:
+		s.kill(p, faults.DiskSame)
+	default:
+		s.reached(p, h)
 	}
 }
 
 // died forgets where a process had halted that has ended. If it was to crash there, it
 // has done so.
 func (s *trial) died(p *process) {
-	if !p.stopping() {
-		return
-	}
-	h := p.condition.halt
-	p.condition.halt = nil
-	if h.deathAt != never && !h.refused {
-		h.reached.Unacknowledged = h.awaited != nil
+	if h := p.condition.halt; h != nil && !h.refused && h.point.Action == control.ActionCrash {
 		s.reached(p, h)
 	}
+	p.condition.halt = nil
 }
 
 // goOn is the event of a process's going on that stood still: it sends what was synced

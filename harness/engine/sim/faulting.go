@@ -167,6 +167,7 @@ func (s *trial) notice(p *process, label consensus.Label, to string) {
 // reached tells the director of a failpoint where the process has done what it says,
 // ended that the process has ended by itself.
 func (s *trial) reached(p *process, h *halt) {
+	h.reached.Unacknowledged = h.awaited != nil
 	s.tell(notice{node: p.node.Name, reached: &h.reached})
 }
 

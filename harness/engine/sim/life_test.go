@@ -358,8 +358,8 @@ func TestReplicasReportTheirPrefixesAndAgreeInThem(t *testing.T) {
 		prefixes[event.Slot][node] = event.Hash
 	}
 	sc.run(t)
-	if len(prefixes) != 4 {
-		t.Errorf("prefixes at %d slots, want 4 for 4000 commands", len(prefixes))
+	if len(prefixes) != 103 {
+		t.Errorf("prefixes at %d slots, want 100 and 3 for 4000 commands", len(prefixes))
 	}
 	for slot, hashes := range prefixes {
 		if len(hashes) != 3 || len(hashes["n1"]) != 64 || hashes["n1"] != hashes["n2"] || hashes["n1"] != hashes["n3"] {

@@ -390,7 +390,7 @@ func (s *trial) commit(p *process, c *consensus.Committed) {
 	if p.condition != nil {
 		s.notice(p, consensus.Label{Kind: control.TraceCommit, Slot: c.Slot}, "")
 	}
-	if c.Slot%consensus.PrefixInterval == 0 {
+	if consensus.ReportsPrefix(c.Slot) {
 		prefix := p.application.Prefix()
 		s.publish(p, consensus.Event{
 			Role: consensus.RoleApplication, Label: consensus.Label{Kind: consensus.EventPrefix, Slot: c.Slot},

@@ -38,8 +38,8 @@ const (
 	eventNotice
 	// eventPoll: evidence of faults is looked for.
 	eventPoll
-	// eventDeath: a process that has halted ends (process).
-	eventDeath
+	// eventHalted: a process ends that has halted, or has done what it halts for (process).
+	eventHalted
 	// eventGoOn: a process that stood still goes on (process).
 	eventGoOn
 	// eventExpire: a timer of a modelled TCP connection is due (path).

@@ -25,11 +25,13 @@
 // sent, each in frames of its own, without acknowledgements or windows; else package
 // tcp models all that, and messages that leave together share segments.
 //
-// Links may change while the load runs (engine.ActionLink). What has come to a link by
+// Links may change while the load runs, by faults. What has come to a link by
 // then keeps its time; frames keep the way that they were sent on. If a direction goes
 // down or comes up, frames that are sent later take the paths that there are then; where
 // links that are down bar all of them, the one that there would be if they were up. What
-// comes to a link that is down is lost. In a simulation with such a change every
+// comes to a link that is down is lost. Frames from one host to another may have to pass a
+// stage before their first link, which is like one more direction. In a simulation with
+// any fault of links or of pairs of hosts every
 // frame goes by each link on its own, and all connections between hosts are modelled.
 //
 // A process starts at an instant drawn from the seed. Over TCP nothing listens
@@ -40,14 +42,42 @@
 // Everything happens at its own time: rows and events are handed out in the order
 // of their times, those of one instant in the order in which they were caused.
 //
-// Storage: with memory nothing survives a kill; with disk every record does;
-// with fsync those whose sync is over. A sync takes Costs.Sync, one runs at a
-// time, and all records that came meanwhile go with the next.
+// Storage: with memory nothing survives a process; with disk every record does. With
+// fsync a sync takes Costs.Sync, one runs at a time, and all records that came meanwhile
+// go with the next. A process's end leaves what was being synced, and loses what would
+// have gone with the next sync; the end of its host's power (lost_unsynced, torn) leaves
+// only those records whose sync is over. The part of a record that is torn is worth nothing.
+//
+// # Faults
+//
+// A faults.Director says what breaks; it is asked in virtual time, told what the
+// processes report between two steps, and each of its orders and each piece of evidence is part of
+// the trace. A trial without a schedule is the same, bit for bit, as if there were no faults at
+// all.
+//
+//   - A process that is ended, paused or slowed is so between two steps.
+//   - One that is paused does nothing: what comes to it waits, its timers are late, its
+//     syncs end without anybody's noticing. What it has handed to the network goes
+//     on, and its kernel goes on acknowledging.
+//   - One that has a share of a processor stands still for the rest of each 10 ms, and
+//     then runs.
+//   - Injections are those of package injection. A process whose disk takes no more ends at
+//     its next record or checkpoint; nothing of that step happens.
+//   - At a failpoint the step is cut in two, exactly there. A crash loses the second part; a
+//     stall puts it off. After a message was sent (after_send) the process stands still
+//     until that has reached its receiver, for 1 s at most.
+//   - Evidence is measured on what is simulated: processes are looked at each 1.7 ms, probes
+//     are sent through models of their own with the parameters that the network's
+//     directions have then, so that no real frame fares otherwise for them.
+//   - In such a trial processes report whom they hear again after a silence
+//     (consensus.EventHeard).
 //
 // # What isn't
 //
 // A kill takes effect at its instant, but between two steps: of one that has begun
-// by then all is done and sent. Handshakes of connections take the path's delays
+// by then all is done and sent. The receive window of a paused process never closes, and
+// its connections are dialled again while it stands still. A step that installs a
+// snapshot has no failpoints where commands are applied. Handshakes of connections take the path's delays
 // without queueing where package tcp doesn't model them. Disks have no bandwidth, hosts
 // no memory limits, and the core that a process has is its own, also where processes
 // share a host. What is left of a datagram of several segments is dropped once 64 later

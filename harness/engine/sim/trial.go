@@ -297,8 +297,8 @@ func (s *trial) happen(e event) {
 		s.noticed()
 	case eventPoll:
 		s.pollEvidence()
-	case eventDeath:
-		s.die(s.processes[e.index])
+	case eventHalted:
+		s.halted(s.processes[e.index])
 	case eventGoOn:
 		s.goOn(s.processes[e.index])
 	}
