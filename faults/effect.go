@@ -40,10 +40,10 @@ type LinkEffect struct {
 }
 
 // PairEffect is what happens to frames from one host to another, which are different
-// hosts.
+// hosts. Pairs may share Parameters; nobody changes them.
 type PairEffect struct {
 	From, To   string
-	Parameters topologies.Parameters
+	Parameters *topologies.Parameters
 }
 
 // changes tells whether the effect is about the direction that leaves the end.

@@ -32,36 +32,36 @@ type observed struct {
 
 // network lists what has to be proved of an occurrence's effects on links and pairs.
 func (d *Director) network(o *occurrence) []Expectation {
-	var links, pairs []Expectation
+	var wanted []Expectation
+	type direction struct{ link, from string }
+	var directions []direction
 	for _, e := range o.effects.Links {
 		link := d.view.Topology.Links[d.view.links[e.Link]]
 		for _, end := range []string{link.A, link.B} {
 			if e.changes(end) {
-				links = append(links, Expectation{Kind: ExpectLink, Link: e.Link, From: end})
+				directions = append(directions, direction{e.Link, end})
 			}
 		}
 	}
-	for _, e := range o.effects.Pairs {
+	for _, i := range d.sample(o, len(directions)) {
+		wanted = append(wanted, Expectation{Kind: ExpectLink, Link: directions[i].link, From: directions[i].from})
+	}
+	for _, i := range d.sample(o, len(o.effects.Pairs)) {
+		e := o.effects.Pairs[i]
 		kind := ExpectPair
 		if e.Parameters.Down {
 			kind = ExpectCut
 		}
-		pairs = append(pairs, Expectation{Kind: kind, From: e.From, To: e.To, Parameters: e.Parameters})
+		wanted = append(wanted, Expectation{Kind: kind, From: e.From, To: e.To, Parameters: *e.Parameters})
 	}
-	return append(d.sample(o, links), d.sample(o, pairs)...)
+	return wanted
 }
 
-func (d *Director) sample(o *occurrence, all []Expectation) []Expectation {
-	if len(all) <= maxExpectations {
-		return all
-	}
-	chosen := generator(d.seed, o.entry.index, o.number, drawSample).Perm(len(all))[:maxExpectations]
+// sample draws maxExpectations of n indices, in order; all if there aren't more.
+func (d *Director) sample(o *occurrence, n int) []int {
+	chosen := generator(d.seed, o.entry.index, o.number, drawSample).Perm(n)[:min(n, maxExpectations)]
 	slices.Sort(chosen)
-	var some []Expectation
-	for _, i := range chosen {
-		some = append(some, all[i])
-	}
-	return some
+	return chosen
 }
 
 // expectApplied adds what proves that the occurrence has taken effect to the order. What

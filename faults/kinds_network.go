@@ -104,7 +104,7 @@ func cut() *Kind {
 		Ways:     [][]Parameter{{ParameterFrom, ParameterTo}}, Lasts: true,
 		Effects: func(scene *Scene) Effects {
 			var pairs pairSet
-			pairs.cross(scene.Hosts(scene.From), scene.Hosts(scene.To), topologies.Parameters{Down: true})
+			pairs.cross(scene.Hosts(scene.From), scene.Hosts(scene.To), &topologies.Parameters{Down: true})
 			return Effects{Pairs: pairs.effects}
 		},
 	}
@@ -116,7 +116,7 @@ type pairSet struct {
 	has     map[[2]string]bool
 }
 
-func (s *pairSet) add(from, to string, parameters topologies.Parameters) {
+func (s *pairSet) add(from, to string, parameters *topologies.Parameters) {
 	if from == to || s.has[[2]string{from, to}] {
 		return
 	}
@@ -128,7 +128,7 @@ func (s *pairSet) add(from, to string, parameters topologies.Parameters) {
 }
 
 // cross adds the pairs from each of some hosts to each of others.
-func (s *pairSet) cross(from, to []string, parameters topologies.Parameters) {
+func (s *pairSet) cross(from, to []string, parameters *topologies.Parameters) {
 	for _, a := range from {
 		for _, b := range to {
 			s.add(a, b, parameters)
@@ -145,7 +145,7 @@ func divide(sides [][]string) Effects {
 		sides[i] = without(sides[i], placed)
 		placed = append(placed, sides[i]...)
 	}
-	down := topologies.Parameters{Down: true}
+	down := &topologies.Parameters{Down: true}
 	for i, one := range sides {
 		for _, other := range sides[i+1:] {
 			pairs.cross(one, other, down)
@@ -203,11 +203,12 @@ func majoritiesRing() *Kind {
 				return Effects{}
 			}
 			sees := ringSees(len(ring))
+			down := &topologies.Parameters{Down: true}
 			var pairs pairSet
 			for i := range ring {
 				for j := range ring {
 					if !sees[i][j] {
-						pairs.add(ring[i], ring[j], topologies.Parameters{Down: true})
+						pairs.add(ring[i], ring[j], down)
 					}
 				}
 			}
@@ -262,7 +263,8 @@ func degrading(scene *Scene) Effects {
 	case len(scene.Fault.Whom) > 0:
 		return Effects{Links: scene.links(scene.ofNodes(), LinkEffect{Lay: lay})}
 	}
+	stage := lay(topologies.Parameters{})
 	var pairs pairSet
-	pairs.cross(scene.Hosts(scene.From), scene.Hosts(scene.To), lay(topologies.Parameters{}))
+	pairs.cross(scene.Hosts(scene.From), scene.Hosts(scene.To), &stage)
 	return Effects{Pairs: pairs.effects}
 }

@@ -101,13 +101,9 @@ func (d *Director) pair(from, to string, without *occurrence) *topologies.Parame
 		if !ok || o == without || p != nil && p.Down {
 			continue
 		}
-		p = &o.effects.Pairs[i].Parameters
+		p = o.effects.Pairs[i].Parameters
 	}
-	if p == nil {
-		return nil
-	}
-	copied := *p
-	return &copied
+	return p
 }
 
 // stalled tells whether a node hangs at a failpoint.

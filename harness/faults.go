@@ -55,9 +55,6 @@ type breaker struct {
 	lines map[string]*line
 	// healing is closed, for each occurrence, once its healing is ordered.
 	healing map[int]chan struct{}
-	// wanted is each node's state as it was last ordered; fell are those that a fault's
-	// effect ended by itself.
-	wanted map[string]faults.NodeState
 
 	nodes map[string]*brokenNode
 	net   brokenNetwork
@@ -77,7 +74,7 @@ func newBreaker(t *labTrial) *breaker {
 	}
 	b := &breaker{
 		t: t, steps: make(chan func() []faults.Order, 64),
-		lines: map[string]*line{}, healing: map[int]chan struct{}{}, wanted: map[string]faults.NodeState{},
+		lines: map[string]*line{}, healing: map[int]chan struct{}{},
 		nodes: map[string]*brokenNode{}, effectsOver: make(chan struct{}), healingOver: make(chan struct{}), offsets: map[string]time.Duration{}, subscriptions: map[string][]control.Subscription{},
 	}
 	b.startNS.Store(int64(clock.Now()) + int64(time.Hour))
@@ -85,7 +82,6 @@ func newBreaker(t *labTrial) *breaker {
 	for _, node := range t.cluster.Nodes {
 		b.nodes[node.Name] = &brokenNode{b: b, name: node.Name, share: 1}
 		b.subscriptions[node.Name] = b.director.Needs(node.Name)
-		b.wanted[node.Name] = faults.NodeState{Node: node.Name, CPUShare: 1}
 	}
 	return b
 }
@@ -254,7 +250,6 @@ func (b *breaker) issue(ctx context.Context, orders []faults.Order) {
 		}
 		p := &parts{b: b, order: order, left: 1, baseline: b.net.state()}
 		for _, node := range order.Nodes {
-			b.wanted[node.Node] = node
 			b.line(ctx, p, "node "+node.Node, func() error { return b.nodes[node.Node].set(ctx, p, node) })
 		}
 		for _, link := range order.Links {
@@ -437,7 +432,7 @@ func (b *breaker) leaders() []string {
 	var asking sync.WaitGroup
 	for i, node := range b.t.cluster.Nodes {
 		s := b.t.members.live(node.Name)
-		if s == nil || b.wanted[node.Name].Paused || slices.Contains(b.t.clients(), node.Name) {
+		if s == nil || !b.nodes[node.Name].answers() || slices.Contains(b.t.clients(), node.Name) {
 			continue
 		}
 		asking.Go(func() {

@@ -604,19 +604,15 @@ func TestALeaderDiesRightAfterItsPhase2aHasReachedOneAcceptor(t *testing.T) {
 }
 
 func TestAnOutageThatWasAskedForIsAResult(t *testing.T) {
-	for name, c := range map[string]struct {
-		entry string
-		void  string
-	}{
-		"from the beginning":  {"{name: crash, whom: acceptors, at: 0s}", ""},
-		"from the warm-up on": {"{name: crash, whom: acceptors, at: 200ms}", ""},
-		"by itself":           {"{name: crash, whom: acceptor1, at: 200ms}", voidUnanswered},
+	for name, c := range map[string]struct{ entry, timeout, void string }{
+		"from the beginning":  {"{name: crash, whom: acceptors, at: 0s}", "500ms", ""},
+		"from the warm-up on": {"{name: crash, whom: acceptors, at: 200ms}", "500ms", ""},
+		"before and after":    {"{name: crash, whom: acceptor1, at: 100ms, for: 50ms}", "500ms", ""},
+		// An answer takes longer than any is awaited.
+		"by itself": {"{name: crash, whom: acceptor1, at: 200ms}", "30ms", voidUnanswered},
 	} {
 		t.Run(name, func(t *testing.T) {
-			flags := []string{"--set", "repeat=1", "--set", "workload.timeout=500ms", "--set", withFaults(c.entry)}
-			if c.void != "" {
-				flags = append(flags, "--set", "topology.link.delay=100ms") // an answer takes longer than any is awaited
-			}
+			flags := []string{"--set", "repeat=1", "--set", "system.storage=disk", "--set", "workload.timeout=" + c.timeout, "--set", withFaults(c.entry)}
 			folder := broken(t, load(t, "sim", flags...))
 			v := onlyVerdict(t, folder)
 			if c.void == "" && !v.Valid || c.void != "" && (len(v.Reasons) != 1 || v.Reasons[0].Code != c.void) {
