@@ -95,3 +95,46 @@ func TestCapturesTakeTheEmulatorWhereTheKernelCouldExecuteTheLinks(t *testing.T)
 		}
 	}
 }
+
+func TestFaultsTakeTheEmulatorWhereTheKernelCannotCarryThemOut(t *testing.T) {
+	for _, c := range []struct {
+		fault string
+		// why is said of the emulator; empty where the kernel will do.
+		why string
+		// changing is true if frames are to be treated one by one.
+		changing bool
+	}{
+		{"name: pause, whom: leader1", "", false},
+		{"name: degrade, links: [h1-s1], delay: 20ms", "", false},
+		{"name: degrade, links: [h1-s1], loss: 10%", "", true},
+		{"name: degrade, links: [h1-s1], corrupt: 10%", "corrupt", true},
+		{"name: degrade, from: leader1, to: leader2, delay: 20ms", "pairs of hosts", false},
+		{"name: link_down, links: [h1-s1]", "takes links down", false},
+		{"name: isolate, whom: leader1", "takes links down", false},
+		{"name: partition, whom: leader1", "pairs of hosts", false},
+	} {
+		source := load(t, "netns", "--set", withFaults("{id: x, "+c.fault+", at: 100ms, for: 100ms}"))
+		point := source.Points[0].Spec
+		if changing := framesBreak(point.Schedule(), point.Network()); changing != c.changing {
+			t.Errorf("%s: treats frames one by one: %v, want %v", c.fault, changing, c.changing)
+		}
+		var manifest results.Manifest
+		if err := settleLinks(t.Context(), &manifest, kernelBuilder{}, source, engine.LinksAuto, ""); err != nil {
+			t.Fatal(err)
+		}
+		want := engine.LinksKernel
+		if c.why != "" {
+			want = engine.LinksUserspace
+		}
+		if manifest.Links != want || !strings.Contains(manifest.LinksReason, c.why) {
+			t.Errorf("%s: links %s because %q, want %s", c.fault, manifest.Links, manifest.LinksReason, want)
+		}
+		err := settleLinks(t.Context(), &manifest, kernelBuilder{}, source, engine.LinksKernel, "")
+		if refused := errors.Is(err, ErrLinks); refused != (c.why != "") {
+			t.Errorf("%s: with the kernel's links: %v", c.fault, err)
+		}
+		if c.why != "" && (!strings.Contains(err.Error(), "fault x") || !strings.Contains(err.Error(), "--links userspace")) {
+			t.Errorf("%s: %v names neither the fault nor what would do", c.fault, err)
+		}
+	}
+}

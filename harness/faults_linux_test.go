@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +19,7 @@ import (
 
 	"quorumlab/harness/engine"
 	"quorumlab/harness/experiment"
+	"quorumlab/harness/report"
 	"quorumlab/node/driver/clock"
 	"quorumlab/results"
 )
@@ -283,4 +286,59 @@ func (w *watcher) take(host string, read *os.File) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen.pings = append(w.seen.pings, pings...)
+}
+
+// stopAtFault ends a context a moment after a fault has hit in a trial.
+type stopAtFault struct {
+	report.Progress
+	trial int
+	stop  func()
+}
+
+func (s *stopAtFault) TrialStart(trial, total int, description string) { s.trial = trial }
+
+func (s *stopAtFault) Fault(text string) {
+	if s.trial == 2 && strings.Contains(text, "p hit") {
+		time.AfterFunc(50*time.Millisecond, s.stop)
+	}
+}
+
+func TestARunThatIsInterruptedAmidFaultsLeavesNothingAndKeepsWhatWasMeasured(t *testing.T) {
+	node := needNetns(t)
+	source := load(t, "netns", "--set", "repeat=2", "--set", "system.storage=disk", "--set", withFaults(
+		"{id: k, name: crash, whom: acceptor1, at: 200ms, for: 400ms}", "{id: s, name: slow_cpu, whom: leader1, share: 50%, at: 200ms, for: 700ms}",
+		"{id: p, name: pause, whom: acceptor2, at: 400ms, for: 300ms}", "{id: c, name: partition, whom: replica1, at: 400ms, for: 300ms}"))
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	goroutines, files := runtime.NumGoroutine(), openFiles(t)
+	folder, summary, err := Run(ctx, source, Options{
+		Dir: filepath.Join(t.TempDir(), "run"), NodeBinary: node,
+		Progress: &stopAtFault{Progress: quiet(), stop: func() { cancel(interrupted) }},
+	})
+	if !errors.Is(err, interrupted) {
+		t.Fatal(err)
+	}
+	if verdicts, err := folder.Trials(); err != nil || len(verdicts) != 1 || summary.Points[0].Attempted != 1 {
+		t.Errorf("%d trials have a verdict, %v; %+v", len(verdicts), err, summary.Points[0])
+	}
+	if broke, err := folder.ReadFaults(1); err != nil || len(broke.Faults) != 4 {
+		t.Errorf("%+v, %v", broke, err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for runtime.NumGoroutine() > goroutines || openFiles(t) > files || len(nodePIDs(folder.NodesDir(2))) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before; %d open files, %d before; processes %v",
+				runtime.NumGoroutine(), goroutines, openFiles(t), files, nodePIDs(folder.NodesDir(2)))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }

@@ -149,18 +149,35 @@ func TestAMessageThatIsLostLetsItsSenderLiveASecondLonger(t *testing.T) {
 	}
 }
 
-func TestAProcessWhoseDiskIsStillFullEndsAgain(t *testing.T) {
+func TestAProcessThatIsStartedWhileItsDiskIsFullEndsAtItsNextWrite(t *testing.T) {
 	sc := fiveProcesses()
 	sc.fault(faults.Fault{Kind: "full_disk", Whom: []string{"n5"}, Trigger: at(time.Second), For: lasting(2 * time.Second)})
-	sc.fault(faults.Fault{Kind: "failing_write", Whom: []string{"n5"}, Trigger: at(1500 * time.Millisecond), For: lasting(2 * time.Second), Optional: true})
-	b := sc.breakIt(t, nil)
-	if f := b.Simulated.Faults[0]; f.Outcome != results.FaultProved {
-		t.Errorf("%+v", f)
+	sc.fault(faults.Fault{Kind: "crash", Whom: []string{"n5"}, Trigger: at(time.Second), For: lasting(500 * time.Millisecond)})
+	s, err := newTrial(t.Context(), sc.Simulation)
+	if err != nil {
+		t.Fatal(err)
 	}
-	agree(t, b.Simulated)
+	n5, lives := s.processes[4], []time.Duration{}
+	alive := true
+	for s.begin(); !s.over; {
+		e := s.queue.pop()
+		s.now = e.at
+		s.happen(e)
+		if s.phase == phaseLoad && n5.alive != alive {
+			alive = n5.alive
+			lives = append(lives, s.elapsed().Round(10*time.Millisecond))
+		}
+	}
+	r := s.result()
+	proved(t, r, 2)
+	agree(t, r)
 	linearizable(t, sc.rows)
-	if _, alive := b.Statuses["n5"]; !alive || b.answered(0, brokenLoad) < 490 {
-		t.Errorf("n5 lives: %v; %d requests were answered, want all by the others", alive, b.answered(0, brokenLoad))
+	// It is killed, started, ends soon after, and is started again once there is room.
+	want := []time.Duration{time.Second, 1500 * time.Millisecond, 1510 * time.Millisecond, 3 * time.Second}
+	for i := range want {
+		if len(lives) != len(want) || (lives[i]-want[i]).Abs() > 20*time.Millisecond {
+			t.Fatalf("it ended and was started at %v, want %v", lives, want)
+		}
 	}
 }
 
