@@ -10,17 +10,32 @@ import (
 	"quorumlab/topologies"
 )
 
-// framesBreak tells whether any fault treats each frame on its own, more than by a delay.
+// framesBreak tells whether any fault changes more about frames than a delay that links
+// have.
 func framesBreak(schedule []faults.Fault, topology *topologies.Topology) bool {
 	return slices.ContainsFunc(schedule, func(f faults.Fault) bool {
 		if f.Link == nil {
 			return false
 		}
-		laid := laidOver(f, topology)
-		return !f.Link(topologies.Parameters{}).DelayOnly() ||
-			slices.ContainsFunc(laid.Links, func(l topologies.Link) bool { return !l.AToB.DelayOnly() || !l.BToA.DelayOnly() })
+		if ofPairs(f) {
+			return !f.Link(topologies.Parameters{}).DelayOnly()
+		}
+		return slices.ContainsFunc(topology.Links, func(l topologies.Link) bool {
+			return !onlyDelays(l.AToB, f.Link(l.AToB)) || !onlyDelays(l.BToA, f.Link(l.BToA))
+		})
 	})
 }
+
+// onlyDelays tells whether nothing but the delay of a direction changes that has one.
+func onlyDelays(before, after topologies.Parameters) bool {
+	if before.Delay > 0 {
+		after.Delay = before.Delay
+	}
+	return after == before
+}
+
+// ofPairs tells whether a fault that changes parameters is about pairs of hosts, not links.
+func ofPairs(f faults.Fault) bool { return len(f.From) > 0 || len(f.To) > 0 }
 
 // laidOver is the topology with a fault's parameters laid over all links.
 func laidOver(f faults.Fault, topology *topologies.Topology) *topologies.Topology {
@@ -53,7 +68,7 @@ func onlyEmulator(f faults.Fault, topology *topologies.Topology) string {
 		return ""
 	case f.Link == nil && kind.Hits == faults.HitsLinks:
 		return "takes links down, which only the emulator can"
-	case f.Link == nil || len(f.From) > 0 || len(f.To) > 0:
+	case f.Link == nil || ofPairs(f):
 		return "is about pairs of hosts, which only the emulator tells apart"
 	}
 	laid := laidOver(f, topology)

@@ -121,7 +121,9 @@ func TestTheWayBetweenHostsIsThatOfTheNetworkAsFaultsHaveLeftIt(t *testing.T) {
 	net.current = &networkState{topology: star, pairs: map[string]topologies.Parameters{}}
 	before := net.state()
 	net.change(func(s *networkState) { s.link("h2-s1").AToB.Down = true })
-	net.change(func(s *networkState) { s.pairs["h1>h3"] = topologies.Parameters{Delay: 20 * time.Millisecond, Jitter: 1} })
+	net.change(func(s *networkState) {
+		s.pairs["h1>h3"] = topologies.Parameters{Delay: 20 * time.Millisecond, Jitter: 1}
+	})
 	state := net.state()
 	if !before.reach("h1", "h2") || state.reach("h1", "h2") || !state.reach("h1", "h3") || !state.reach("h2", "h2") {
 		t.Error("h2's link is down one way, so that it and h1 can't talk to each other")

@@ -14,8 +14,8 @@ import (
 	"quorumlab/node/storage"
 )
 
-// publishTimeout bounds how long a node that is to crash waits for the controller to be
-// told why.
+// publishTimeout bounds how long a node that is to crash, stall or end waits for the
+// controller to be told why.
 const publishTimeout = 200 * time.Millisecond
 
 // loadInjection reads what goes wrong from the start. No path is nothing.
@@ -103,9 +103,9 @@ func (n *node) complete(standing control.Standing) *control.Standing {
 // reportFailure tells the controller why the node ends. The machine isn't asked: it may be
 // what doesn't answer.
 func (n *node) reportFailure(err error) {
-	n.channel.Send(control.Line{
+	n.publish(control.Line{
 		Type: control.TypeEvent, Event: control.EventFailed, Error: err.Error(), Standing: n.complete(control.Standing{}),
-	})
+	}, "the node ends")
 }
 
 // trace reports what was subscribed to.
@@ -120,17 +120,22 @@ func (n *node) reach(failpoint control.Failpoint, reached control.Reached) {
 	}
 	n.log.Printf("reached the failpoint %s: %s at %s %s", failpoint.ID, failpoint.Action, failpoint.Place, describe(reached))
 	line := control.Line{Type: control.TypeEvent, Event: control.EventFailpoint, Reached: &reached}
+	n.publish(line, "the failpoint "+failpoint.ID+" was reached")
 	if failpoint.Action != control.ActionCrash {
-		n.channel.Send(line)
 		return
-	}
-	if !n.channel.SendSoon(line, publishTimeout) {
-		n.log.Printf("the controller doesn't know that the failpoint %s was reached", failpoint.ID)
 	}
 	if self, err := os.FindProcess(os.Getpid()); err != nil || self.Kill() != nil {
 		panic(fmt.Sprintf("node: the kernel refuses to kill this process at a failpoint: %v", err))
 	}
 	select {} // nothing may happen until the signal has come
+}
+
+// publish sends a line that must not be dropped because others wait. It says that something
+// has happened.
+func (n *node) publish(line control.Line, what string) {
+	if !n.channel.SendSoon(line, publishTimeout) {
+		n.log.Printf("the controller doesn't know that %s", what)
+	}
 }
 
 func describe(reached control.Reached) string {

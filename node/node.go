@@ -233,11 +233,12 @@ func (n *node) start() {
 
 // close ends what open started, as far as it came.
 func (n *node) close() error {
-	if n.client != nil {
-		n.client.Close()
-	}
+	// The client may wait for room in the inbox of a driver that stalls.
 	if n.driver != nil {
 		n.driver.Close()
+	}
+	if n.client != nil {
+		n.client.Close()
 	}
 	if n.transport != nil {
 		n.transport.Close()

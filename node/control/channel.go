@@ -37,7 +37,8 @@ type waiting struct {
 }
 
 // Handler carries out a command and returns the answer, whose Type and ID the
-// channel fills in. It is called in a goroutine of the command's own.
+// channel fills in. It is called in a goroutine of the command's own; those of one of
+// CommandInject and CommandSubscribe follow one another, as they came.
 type Handler func(command Command) Line
 
 // NewChannel speaks on a node's standard input and output.
@@ -91,6 +92,7 @@ func (c *Channel) Dropped() uint64 { return c.dropped.Load() }
 // its end, which is no error. Lines that are no commands are answered with an
 // error.
 func (c *Channel) Serve(handle Handler) error {
+	var order turns
 	scanner := bufio.NewScanner(c.input)
 	scanner.Buffer(make([]byte, 4096), maxLineBytes)
 	for scanner.Scan() {
@@ -105,17 +107,51 @@ func (c *Channel) Serve(handle Handler) error {
 			c.Send(Line{Type: TypeAnswer, ID: command.ID})
 			return nil
 		default:
-			go func() {
-				answer := handle(command)
-				answer.Type, answer.ID = TypeAnswer, command.ID
-				c.Send(answer)
-			}()
+			go c.carryOut(handle, command, order.next(command))
 		}
 	}
 	if err := scanner.Err(); err != nil {
 		return fmt.Errorf("reading the control channel: %w", err)
 	}
 	return nil
+}
+
+// carryOut handles a command in its turn, and answers it.
+func (c *Channel) carryOut(handle Handler, command Command, turn turn) {
+	<-turn.before
+	answer := handle(command)
+	close(turn.done)
+	answer.Type, answer.ID = TypeAnswer, command.ID
+	// The answer waits for room: a controller that asked reads on.
+	select {
+	case c.lines <- waiting{data: encode(answer)}:
+	case <-c.written:
+	}
+}
+
+// turns put commands that take the place of each other in the order in which they came.
+type turns struct {
+	last map[string]chan struct{}
+}
+
+// turn begins once before is closed, and closes done.
+type turn struct{ before, done chan struct{} }
+
+func (t *turns) next(command Command) turn {
+	free := make(chan struct{})
+	close(free)
+	mine := turn{free, make(chan struct{})}
+	if command.Command != CommandInject && command.Command != CommandSubscribe {
+		return mine
+	}
+	if t.last == nil {
+		t.last = map[string]chan struct{}{}
+	}
+	if last, ok := t.last[command.Command]; ok {
+		mine.before = last
+	}
+	t.last[command.Command] = mine.done
+	return mine
 }
 
 // Close waits a moment for what was sent to be written. What is sent afterwards

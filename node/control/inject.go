@@ -28,7 +28,7 @@ const (
 	// EventFailpoint comes before the node crashes or stalls at a failpoint.
 	EventFailpoint = "failpoint"
 	// EventFailed is the last line of a node that ends because of an error, such as one of
-	// its disk: Line.Error says which, and Standing what injections have done by then.
+	// its disk: Line.Error says which, and Standing what the disk has refused by then.
 	EventFailed = "failed"
 )
 
@@ -47,10 +47,12 @@ type Injection struct {
 	Failpoints []Failpoint `json:"failpoints,omitempty"`
 }
 
-// MinClockRate and MaxClockRate bound what is still a clock.
+// MinClockRate and MaxClockRate bound what is still a clock, MaxClockJumpNS how far it is
+// ahead or behind: about 36 years.
 const (
-	MinClockRate = 1e-3
-	MaxClockRate = 1e3
+	MinClockRate   = 1e-3
+	MaxClockRate   = 1e3
+	MaxClockJumpNS = 1 << 60
 )
 
 // Ignore has a share of the messages that come from other nodes ignored.
@@ -201,6 +203,9 @@ func (i Injection) Check() error {
 	}
 	if !(i.ClockRate == 0 || i.ClockRate >= MinClockRate && i.ClockRate <= MaxClockRate) {
 		return fmt.Errorf("%w: clock_rate is %v, want %v to %v", ErrInjection, i.ClockRate, MinClockRate, float64(MaxClockRate))
+	}
+	if i.ClockJumpNS < -MaxClockJumpNS || i.ClockJumpNS > MaxClockJumpNS {
+		return fmt.Errorf("%w: clock_jump_ns is %d, want %d to %d", ErrInjection, i.ClockJumpNS, -MaxClockJumpNS, MaxClockJumpNS)
 	}
 	if i.SyncDelayNS < 0 {
 		return fmt.Errorf("%w: sync_delay_ns is %d, want at least 0", ErrInjection, i.SyncDelayNS)

@@ -157,18 +157,30 @@ func (d *Driver) afterPersist() {
 func (d *Driver) sendInjected(to consensus.NodeID, message consensus.Message) {
 	label, name := message.Label(), d.name(to)
 	d.pass(control.BeforeSend, label, name)
+	over := d.linkTo(to)
 	d.handOver(to, message)
 	d.trace(label, name)
 	if reached, hit := d.injected.failpoints.At(control.AfterSend, label, name); hit {
-		acknowledged := d.awaitAcknowledged(to)
+		acknowledged := d.awaitAcknowledged(to, over)
 		d.reach(reached, control.Reached{Label: label, To: name, Unacknowledged: !acknowledged})
 	}
 }
 
+// linkTo is the connection that a message which is about to be sent goes over at first, if
+// a failpoint after sending may want to know; nil if there is none.
+func (d *Driver) linkTo(to consensus.NodeID) *link {
+	p := d.config.Transport.peers[to]
+	if p == nil || !d.injected.failpoints.Watches(control.AfterSend) {
+		return nil
+	}
+	return p.current()
+}
+
 // awaitAcknowledged has what was sent to a process acknowledged by its kernel. It is
-// false if there is no connection, or that is lost or slow. To the process itself there is
-// nothing to wait for.
-func (d *Driver) awaitAcknowledged(to consensus.NodeID) bool {
+// false if there was no connection, or that is lost or slow: what a new one has acknowledged
+// says nothing of what the one before has lost. To the process itself there is nothing to
+// wait for.
+func (d *Driver) awaitAcknowledged(to consensus.NodeID, over *link) bool {
 	if to == d.config.Transport.config.Self {
 		return true
 	}
@@ -177,12 +189,11 @@ func (d *Driver) awaitAcknowledged(to consensus.NodeID) bool {
 	if p == nil {
 		return false
 	}
-	l := p.current()
 	deadline := time.Now().Add(acknowledgeTimeout)
 	poll := time.NewTicker(acknowledgePoll)
 	defer poll.Stop()
 	for time.Now().Before(deadline) {
-		acknowledged, lost := p.acknowledged(l)
+		acknowledged, lost := p.acknowledged(over)
 		if acknowledged || lost {
 			return acknowledged
 		}

@@ -14,8 +14,9 @@ import (
 // of the checkpoint that the log begins with; and how many bytes of that log are synced,
 // little-endian. It is written after each sync, and never synced itself: it outlives the
 // process, as all that was written does, and is to tell what the end of power would
-// have left. If the log is another one, that has just taken its name, and all of it is
-// synced: nothing is appended to a new log before this file is about it.
+// have left. A new log is told about just before it takes the name. So if the log is
+// another one, it is the one before, and all of it is synced: nothing is appended to it
+// any more.
 const (
 	identityOffset = 4
 	identityBytes  = 8

@@ -105,16 +105,21 @@ func (s *Storage) writeCheckpoint(c *checkpoint) error {
 	if err := s.sync(fresh); err != nil {
 		return errors.Join(err, fresh.Close())
 	}
+	// Marked before it has the name, so that a log with nothing about it never has it.
+	s.size = int64(c.size())
+	copy(s.identity[:], header[identityOffset:])
+	if err := s.markSynced(); err != nil {
+		return errors.Join(err, fresh.Close())
+	}
 	if err := s.folder.rename(newName, logName); err != nil {
 		return errors.Join(err, fresh.Close())
 	}
 	old := s.file
-	s.file, s.size = fresh, int64(c.size())
-	copy(s.identity[:], header[identityOffset:])
+	s.file = fresh
 	// Before this sync the name may still stand for the old file, so nothing in
 	// the new one is durable.
 	if s.fsync {
-		if err := errors.Join(s.folder.sync(), s.markSynced()); err != nil {
+		if err := s.folder.sync(); err != nil {
 			return err
 		}
 	}
