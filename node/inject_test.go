@@ -3,14 +3,23 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"quorumlab/node/client"
+	"quorumlab/node/consensus"
 	"quorumlab/node/control"
+	"quorumlab/node/driver"
 	"quorumlab/node/driver/clock"
+	"quorumlab/node/driver/logfile"
+	"quorumlab/node/kv"
 	"quorumlab/node/storage"
 )
 
@@ -280,6 +289,136 @@ func TestAClientTakesNoInjectionButAnEmptyOne(t *testing.T) {
 	for _, node := range nodes {
 		if err := node.end(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// toAStall is a client's way to a machine that stalls: its inbox is full.
+type toAStall struct {
+	driver *driver.Driver
+	waits  func()
+}
+
+func (toAStall) Send(consensus.NodeID, consensus.Message) {}
+
+func (s toAStall) Flush() {
+	inputs := make([]consensus.Input, 1<<14)
+	s.driver.Deliver(inputs)
+	s.waits()
+	s.driver.Deliver(inputs) // until the driver is closed
+}
+
+func TestANodeWhoseClientWaitsForAMachineThatStallsEndsInTime(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	n := &node{log: log.New(io.Discard, "", 0)}
+	transport := driver.NewTransport(driver.TransportConfig{Self: 1, Listener: listener, Log: n.log})
+	n.driver, err = driver.New(driver.Config{Application: consensus.NewApplication(kv.New()), Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.requests, err = logfile.Create(filepath.Join(t.TempDir(), RequestsFile), n.fail); err != nil {
+		t.Fatal(err)
+	}
+	full := make(chan struct{})
+	n.client = client.NewRunner(client.RunnerConfig{
+		Config: client.Config{Self: 1, Name: "both", First: true, Targets: []consensus.NodeID{1}},
+		Sender: toAStall{n.driver, sync.OnceFunc(func() { close(full) })}, Requests: n.requests,
+		Report: func(string, control.Progress) {},
+	})
+	if err := n.client.Load(*testLoad()); err != nil {
+		t.Fatal(err)
+	}
+	<-full
+	closed := make(chan error, 1)
+	go func() { closed <- n.close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the client waits for the driver, which is closed after it")
+	}
+}
+
+func TestANodeWhoseDiskLagsFarBehindEndsInTime(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	n := &node{log: log.New(io.Discard, "", 0)}
+	if n.storage, _, err = n.disk.Open(t.TempDir(), control.StorageFsync, relayCodec{}, n.fail); err != nil {
+		t.Fatal(err)
+	}
+	n.disk.Set(storage.Faults{SyncDelay: time.Hour})
+	machine := &relay{self: 1, servers: []consensus.NodeID{1}, log: map[uint64]consensus.Command{}, proposals: map[uint64]consensus.Command{}}
+	n.driver, err = driver.New(driver.Config{
+		Machine: machine, Application: consensus.NewApplication(kv.New()), Storage: n.storage,
+		Transport: driver.NewTransport(driver.TransportConfig{Self: 1, Listener: listener, Log: n.log}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.driver.Start()
+	syncs := n.storage.Counts().Syncs
+	inputs := make([]consensus.Input, 50) // of which the storage takes about 35 without waiting
+	for i := range inputs {
+		inputs[i] = consensus.Input{Kind: consensus.InputCommand, From: 2, Command: consensus.Command{
+			Client: consensus.NewClientID(2, 1), Sequence: uint64(i + 1), FirstUnanswered: 1, Operation: make([]byte, 1<<20),
+		}}
+	}
+	n.driver.Deliver(inputs)
+	eventually(t, "a sync is under way", func() bool { return n.storage.Counts().Syncs > syncs })
+	closed := make(chan error, 1)
+	go func() { closed <- n.close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the driver waits for a sync of an hour")
+	}
+}
+
+// Where other lines wait, a stall or an end that nobody learns of would void the trial.
+func TestAFailpointAndTheEndAreToldThoughTooManyLinesWait(t *testing.T) {
+	for event, tell := range map[string]func(n *node){
+		control.EventFailpoint: func(n *node) { n.reach(control.Failpoint{Action: control.ActionStall}, control.Reached{}) },
+		control.EventFailed:    func(n *node) { n.reportFailure(errStuck) },
+	} {
+		told := func() bool {
+			output, write := io.Pipe()
+			defer output.Close()
+			n := &node{log: log.New(io.Discard, "", 0), channel: control.NewChannel(strings.NewReader(""), write)}
+			n.transport = driver.NewTransport(driver.TransportConfig{Self: 1})
+			for n.channel.Dropped() == 0 { // nobody reads
+				n.trace(control.Trace{})
+			}
+			done := make(chan struct{})
+			go func() {
+				tell(n)
+				n.channel.Close()
+				write.Close()
+				close(done)
+			}()
+			time.Sleep(20 * time.Millisecond) // it tries in vain
+			content, _ := io.ReadAll(output)
+			<-done
+			return strings.Contains(string(content), fmt.Sprintf(`"event":%q`, event))
+		}
+		// A machine that is busy may take longer to read on than a node waits.
+		attempts := 0
+		for attempts < 5 && !told() {
+			attempts++
+		}
+		if attempts == 5 {
+			t.Errorf("%s isn't told", event)
 		}
 	}
 }

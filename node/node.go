@@ -233,7 +233,9 @@ func (n *node) start() {
 
 // close ends what open started, as far as it came.
 func (n *node) close() error {
-	// The client may wait for room in the inbox of a driver that stalls.
+	// The driver may wait for a slow disk, and the client for room in the inbox of a driver
+	// that stalls.
+	n.disk.Hurry()
 	if n.driver != nil {
 		n.driver.Close()
 	}

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -114,6 +117,75 @@ func TestLinesThatNobodyReadsAreDroppedAndCounted(t *testing.T) {
 	}
 }
 
+// Events may be dropped. A controller that asked waits for its answer.
+func TestAnAnswerIsNotDroppedWhereTooManyLinesWait(t *testing.T) {
+	input, commands := io.Pipe()
+	output, write := io.Pipe()
+	channel := NewChannel(input, write)
+	for channel.Dropped() == 0 { // nobody reads
+		channel.Send(Line{Type: TypeEvent})
+	}
+	handled := make(chan struct{})
+	go func() {
+		_ = channel.Serve(func(Command) Line {
+			close(handled)
+			return Line{}
+		})
+		channel.Close()
+		write.Close()
+	}()
+	if _, err := io.WriteString(commands, `{"id": 5, "command": "status"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-handled
+	time.Sleep(20 * time.Millisecond) // it may try in vain
+	for scanner := bufio.NewScanner(output); scanner.Scan(); {
+		if strings.Contains(scanner.Text(), `"id":5`) {
+			commands.Close()
+			return
+		}
+		if channel.Dropped() > 1 {
+			t.Fatal("it was dropped")
+		}
+	}
+}
+
+func TestInjectionsAndSubscriptionsFollowOneAnotherAsTheyCameAndHoldNothingElseUp(t *testing.T) {
+	const each = 100
+	var commands strings.Builder
+	for id := range each {
+		fmt.Fprintf(&commands, "{\"id\": %d, \"command\": \"inject\", \"injection\": {}}\n", id)
+		fmt.Fprintf(&commands, "{\"id\": %d, \"command\": \"subscribe\"}\n", id)
+	}
+	commands.WriteString("{\"command\": \"status\"}\n")
+	channel := NewChannel(strings.NewReader(commands.String()), io.Discard)
+	var mu sync.Mutex
+	came := map[string][]uint64{}
+	asked := make(chan struct{})
+	var all sync.WaitGroup
+	all.Add(2*each + 1)
+	if err := channel.Serve(func(command Command) Line {
+		defer all.Done()
+		if command.Command == CommandStatus {
+			close(asked)
+			return Line{}
+		}
+		<-asked // the first of either waits for the status
+		mu.Lock()
+		defer mu.Unlock()
+		came[command.Command] = append(came[command.Command], command.ID)
+		return Line{}
+	}); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	for _, command := range []string{CommandInject, CommandSubscribe} {
+		if ids := came[command]; len(ids) != each || !slices.IsSorted(ids) {
+			t.Errorf("%s: %v", command, ids)
+		}
+	}
+}
+
 func FuzzParseCommand(f *testing.F) {
 	f.Add([]byte(`{"id":1,"command":"status"}`))
 	f.Add([]byte(`{"id":2,"command":"load","load":{"start_ns":1}}`))
@@ -146,17 +218,19 @@ func TestBadInjectionsAreRefusedWithTheValueAndWhatWouldBeRight(t *testing.T) {
 		return Injection{Failpoints: []Failpoint{bad}}
 	}
 	for want, injection := range map[string]Injection{
-		"share is 1.5, want 0 to 1":                       {Ignore: []Ignore{{Share: 0.5}, {Share: 1.5}}},
-		"share is NaN":                                    {Ignore: []Ignore{{Share: math.NaN()}}},
-		"clock_rate is -1, want 0.001 to 1000":            {ClockRate: -1},
-		"clock_rate is 1e+06":                             {ClockRate: 1e6},
-		"clock_rate is NaN":                               {ClockRate: math.NaN()},
-		"sync_delay_ns is -1":                             {SyncDelayNS: -1},
-		`id is "", want one of its own`:                   change(func(f *Failpoint) { f.ID = "" }),
-		`id is "a"`:                                       {Failpoints: []Failpoint{good, good}},
-		`place is "before", want one of before_persist, `: change(func(f *Failpoint) { f.Place = "before" }),
-		`action is "pause", want crash or stall`:          change(func(f *Failpoint) { f.Action = "pause" }),
-		"count is -1":                                     change(func(f *Failpoint) { f.Count = -1 }),
+		"share is 1.5, want 0 to 1":            {Ignore: []Ignore{{Share: 0.5}, {Share: 1.5}}},
+		"share is NaN":                         {Ignore: []Ignore{{Share: math.NaN()}}},
+		"clock_rate is -1, want 0.001 to 1000": {ClockRate: -1},
+		"clock_rate is 1e+06":                  {ClockRate: 1e6},
+		"clock_rate is NaN":                    {ClockRate: math.NaN()},
+		"clock_jump_ns is 9223372036854775807, want -1152921504606846976 to 1152921504606846976": {ClockJumpNS: math.MaxInt64},
+		"clock_jump_ns is -9223372036854775808":                                                  {ClockJumpNS: math.MinInt64},
+		"sync_delay_ns is -1":                                                                    {SyncDelayNS: -1},
+		`id is "", want one of its own`:                                                          change(func(f *Failpoint) { f.ID = "" }),
+		`id is "a"`:                                                                              {Failpoints: []Failpoint{good, good}},
+		`place is "before", want one of before_persist, `:                                        change(func(f *Failpoint) { f.Place = "before" }),
+		`action is "pause", want crash or stall`:                                                 change(func(f *Failpoint) { f.Action = "pause" }),
+		"count is -1":                                                                            change(func(f *Failpoint) { f.Count = -1 }),
 	} {
 		if err := injection.Check(); !errors.Is(err, ErrInjection) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)

@@ -164,6 +164,8 @@ type Standing struct {
 
 // Injected is what injections have done.
 type Injected struct {
+	// Ignoring is true while there are rules of what is ignored.
+	Ignoring bool `json:"ignoring,omitempty"`
 	// Ignored messages, of Considered ones that a rule was about.
 	Ignored    uint64 `json:"ignored,omitempty"`
 	Considered uint64 `json:"considered,omitempty"`

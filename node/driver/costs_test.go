@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"quorumlab/node/consensus"
 	"quorumlab/node/kv"
@@ -195,6 +196,9 @@ func acceptCosts(given string) error {
 	})
 }
 
+// costsTimeout bounds a measurement, which takes seconds.
+const costsTimeout = 2 * time.Minute
+
 // measure returns what each process took for one message, in nanoseconds of CPU.
 func (c costs) measure(t testing.TB) (sendNS, receiveNS float64) {
 	t.Helper()
@@ -222,13 +226,20 @@ func (c costs) measure(t testing.TB) (sendNS, receiveNS float64) {
 		t.Fatal(err)
 	}
 	defer cmd.Wait() // nothing is left to say after its output
+	defer time.AfterFunc(costsTimeout, func() { _ = cmd.Process.Kill() }).Stop()
 	defer input.Close()
 	lines := bufio.NewScanner(output)
 	if !lines.Scan() {
 		t.Fatal("process 2 doesn't listen")
 	}
 	machine := &offering{costs: c, operation: bytes.Repeat([]byte("x"), c.Bytes), done: make(chan struct{})}
-	err = runCosts(1, machine, listener, map[consensus.NodeID]string{2: lines.Text()}, func() { <-machine.done })
+	err = runCosts(1, machine, listener, map[consensus.NodeID]string{2: lines.Text()}, func() {
+		select {
+		case <-machine.done:
+		case <-time.After(costsTimeout):
+			t.Errorf("not all of %d offers were answered in %v", c.Count, costsTimeout)
+		}
+	})
 	if err != nil || !lines.Scan() {
 		t.Fatalf("process 2 gives no answer: %v", err)
 	}

@@ -172,6 +172,17 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
+// receive waits for what must come, however slow the machine is.
+func receive[T any](t *testing.T, what string, from <-chan T) (received T) {
+	t.Helper()
+	select {
+	case received = <-from:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("never came: %s", what)
+	}
+	return received
+}
+
 func numbersOf(inputs []consensus.Input) []uint64 {
 	var numbers []uint64
 	for _, input := range inputs {
@@ -315,9 +326,11 @@ func TestAPeerThatStartsLateGetsTheNewestMessagesAndTheOthersAreCounted(t *testi
 // neither wait nor lose what fits its queue.
 func TestASlowReceiverHoldsNobodyUp(t *testing.T) {
 	release := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(release) })
 	receiver := start(t, 2, listen(t, "127.0.0.1:0"), nil, &scripted{
 		step: func(consensus.Time, consensus.Input, *consensus.Outbox) { <-release },
 	})
+	t.Cleanup(goOn) // before the receiver is closed, which waits for its step
 	sender := start(t, 1, listen(t, "127.0.0.1:0"), map[consensus.NodeID]string{2: receiver.address}, &scripted{})
 	out := sender.NewSender()
 	eventually(t, "they are connected", func() bool { return sender.Counts().Connected == 1 })
@@ -333,7 +346,7 @@ func TestASlowReceiverHoldsNobodyUp(t *testing.T) {
 	if !full() {
 		t.Fatalf("%d messages went nowhere", sent)
 	}
-	close(release)
+	goOn()
 	dropped := func() int { return int(sender.Counts().DroppedMessages) }
 	eventually(t, "all but the dropped arrive", func() bool {
 		return receiver.machine.count(consensus.InputMessage) == sent-dropped()
@@ -512,7 +525,7 @@ func TestTimersNeverFireEarly(t *testing.T) {
 			early <- max(due.Sub(now), due.Sub(clock.Now()))
 		},
 	})
-	if by := <-early; by > 0 {
+	if by := receive(t, "the timer", early); by > 0 {
 		t.Errorf("fired %v early", by)
 	}
 }

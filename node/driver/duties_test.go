@@ -312,7 +312,7 @@ func TestASnapshotThatIsNoneEndsTheMachine(t *testing.T) {
 			p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 2, Message: snapshot}})
 		}
 		deliver()
-		if err := <-failed; !strings.Contains(err.Error(), "snapshot of slot 5") {
+		if err := receive(t, "the error", failed); !strings.Contains(err.Error(), "snapshot of slot 5") {
 			t.Errorf("%s: %v", name, err)
 		}
 		deliver()

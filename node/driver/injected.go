@@ -47,6 +47,7 @@ func (d *Driver) Standing() (standing control.Standing) {
 		}
 		if i := d.injected; i != nil {
 			standing.MachineNS = int64(i.clock.Local(now))
+			standing.Injected.Ignoring = i.filter.Active()
 			standing.Injected.Considered, standing.Injected.Ignored = i.filter.Counts()
 			standing.Injected.SuppressedTraces = i.subscriptions.Suppressed()
 		}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log"
@@ -145,7 +146,7 @@ func TestAtAStallWhatComesBeforeThePlaceIsDoneAndTheRestOnceTheFailpointIsGone(t
 			s.late = strings.HasSuffix(name, "the last")
 			s.deliver(1)
 			s.deliver(2)
-			checkReached(t, <-s.reached, "stall", c.reached)
+			checkReached(t, receive(t, "the failpoint", s.reached), "stall", c.reached)
 			eventually(t, "what comes before the place: "+c.seen, func() bool { return s.standing() == c.seen })
 			s.deliver(3) // waits
 			time.Sleep(20 * time.Millisecond)
@@ -185,7 +186,7 @@ func TestAtACrashWhatComesBeforeThePlaceIsDoneAndNothingElse(t *testing.T) {
 			s.late = strings.HasSuffix(name, "the last")
 			s.deliver(1)
 			s.deliver(2)
-			checkReached(t, <-s.reached, "crash", c.reached)
+			checkReached(t, receive(t, "the failpoint", s.reached), "crash", c.reached)
 			s.deliver(3)
 			s.p.driver.group.Wait() // for the loop's end
 			slot := s.p.driver.config.Application.Slot()
@@ -213,7 +214,7 @@ func TestADriverThatStallsCanBeClosed(t *testing.T) {
 	s := newStage(t, control.Failpoint{ID: "stall", Place: control.AfterPersist, Slot: 2, Action: control.ActionStall})
 	s.deliver(1)
 	s.deliver(2)
-	<-s.reached
+	receive(t, "the failpoint", s.reached)
 	if got := s.persisted(); got != "[1 2]" {
 		t.Errorf("records %s", got)
 	}
@@ -246,7 +247,7 @@ func TestTheEventsOfAStepAreWrittenBeforeItsFailpointAndOnce(t *testing.T) {
 		config.OnFailpoint = func(control.Failpoint, control.Reached) { reached <- events() }
 	})
 	p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: number(1)}})
-	if n := <-reached; n != 1 {
+	if n := receive(t, "the failpoint", reached); n != 1 {
 		t.Errorf("%d events at the failpoint, want 1", n)
 	}
 	p.driver.Inject(control.Injection{})
@@ -292,16 +293,102 @@ func TestAMessageWhoseReceiverIsNotThereOrDoesNotReadIsReportedAsUnacknowledged(
 		p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: to, Message: n}})
 	}
 	send(4, 1)
-	if r := <-reached; r.ID != "absent" || !r.Unacknowledged {
+	if r := receive(t, "the failpoint", reached); r.ID != "absent" || !r.Unacknowledged {
 		t.Errorf("%+v", r)
 	}
 	p.driver.Inject(control.Injection{Failpoints: []control.Failpoint{{ID: "deaf", Place: control.AfterSend, Slot: large + 500, Action: control.ActionStall}}})
 	for n := range number(501) { // more than that
 		send(2, large+n)
 	}
-	if r := <-reached; r.ID != "deaf" || !r.Unacknowledged {
+	if r := receive(t, "the failpoint", reached); r.ID != "deaf" || !r.Unacknowledged {
 		t.Errorf("%+v", r)
 	}
+}
+
+// The connection ends, with the message in it, before its acknowledgement is awaited, and
+// there is another one by then.
+func TestWhatANewConnectionHasAcknowledgedSaysNothingOfWhatTheOldOneHasLost(t *testing.T) {
+	receiver := listen(t, "127.0.0.1:0")
+	defer receiver.Close()
+	accepted := make(chan net.Conn, 2)
+	go func() {
+		for {
+			conn, err := receiver.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	reached := make(chan control.Reached, 1)
+	var p *process
+	p = startWith(t, 1, listen(t, "127.0.0.1:0"), map[consensus.NodeID]string{2: receiver.Addr().String()}, &scripted{
+		step: func(_ consensus.Time, input consensus.Input, out *consensus.Outbox) {
+			if n, ok := input.Message.(number); ok {
+				out.Send(2, n)
+			}
+		},
+	}, func(config *Config) {
+		config.Names = testNames
+		config.Initially = control.Initially{
+			Injection: control.Injection{Failpoints: []control.Failpoint{
+				{ID: "a", Place: control.AfterSend, To: "n2", Action: control.ActionStall},
+			}},
+			Subscriptions: []control.Subscription{{Kind: "number"}},
+		}
+		config.OnTrace = func(control.Trace) { // after it was queued
+			p.driver.sender.Flush()
+			to := p.Transport.peers[2]
+			old := to.current()
+			(<-accepted).Close()
+			for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); time.Sleep(time.Millisecond) {
+				if l := to.current(); l != nil && l != old {
+					return
+				}
+			}
+			t.Error("there is no new connection")
+		}
+		config.OnFailpoint = func(_ control.Failpoint, r control.Reached) { reached <- r }
+	})
+	eventually(t, "they are connected", func() bool { return p.Counts().Connected == 1 })
+	p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: number(1)}})
+	if r := receive(t, "the failpoint", reached); !r.Unacknowledged {
+		t.Errorf("%+v was lost", r)
+	}
+}
+
+// committing is a machine that has committed what it was told of.
+type committing struct {
+	*scripted
+	slot uint64
+}
+
+func (c *committing) Step(now consensus.Time, input consensus.Input, out *consensus.Outbox) {
+	if n, ok := input.Message.(number); ok {
+		c.slot = uint64(n)
+		out.Commit(c.slot, create(c.slot))
+	}
+}
+
+func (c *committing) Status() consensus.Status { return consensus.Status{Learner: true, Slot: c.slot} }
+
+func TestTheStatusAtAFailpointIsOfTheSlotThatItsHashIsOf(t *testing.T) {
+	reached := make(chan control.Reached, 1)
+	p := startWith(t, 1, listen(t, "127.0.0.1:0"), nil, nil, func(config *Config) {
+		config.Machine = &committing{}
+		config.Initially.Injection.Failpoints = []control.Failpoint{{ID: "a", Place: control.BeforeApply, Slot: 2, Action: control.ActionStall}}
+		config.OnFailpoint = func(_ control.Failpoint, r control.Reached) { reached <- r }
+	})
+	for n := range number(2) {
+		p.driver.Deliver([]consensus.Input{{Kind: consensus.InputMessage, From: 3, Message: n + 1}})
+	}
+	receive(t, "the failpoint", reached)
+	want := applied(1).Hash()
+	if status, hash := p.driver.Status(); status.Slot != 1 || hash != hex.EncodeToString(want[:]) {
+		t.Errorf("slot %d and the hash %s, want slot 1 and %x", status.Slot, hash, want)
+	}
+	p.driver.Inject(control.Injection{})
+	eventually(t, "it goes on", func() bool { status, _ := p.driver.Status(); return status.Slot == 2 })
 }
 
 // arrived are the numbers that the machine was given.

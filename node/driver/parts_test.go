@@ -84,7 +84,7 @@ func TestAFullInboxMakesOthersWaitUntilItIsTakenOrClosed(t *testing.T) {
 	if got := len(b.take(nil)); got != maxInboxInputs {
 		t.Fatalf("took %d", got)
 	}
-	<-put
+	receive(t, "room", put)
 	b.put(full)
 	waiting := make(chan struct{})
 	go func() {
@@ -92,7 +92,7 @@ func TestAFullInboxMakesOthersWaitUntilItIsTakenOrClosed(t *testing.T) {
 		close(waiting)
 	}()
 	b.close()
-	<-waiting
+	receive(t, "the release", waiting)
 }
 
 func TestEventsAreLinesOfJSONInTheOrderOfTime(t *testing.T) {

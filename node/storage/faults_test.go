@@ -2,10 +2,12 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -248,6 +250,54 @@ func TestCutKnowsTheLogAfterCheckpointsAndRestarts(t *testing.T) {
 	await(t, s, s.Append(numbers(12, 12)))
 	closeStorage(t, s)
 	whole("restarted", Recovered{Snapshot: nine, Records: numbers(9, 12)})
+}
+
+// atFiles is a folder whose process may be killed before and after each change of a name.
+type atFiles struct {
+	folder
+	killed func()
+}
+
+func (f atFiles) rename(from, to string) error {
+	f.killed()
+	defer f.killed()
+	return f.folder.rename(from, to)
+}
+
+func (f atFiles) sync() error {
+	f.killed()
+	return f.folder.sync()
+}
+
+func TestCutKnowsTheLogAtEachPointOfACheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	real, err := openDirectory(dir, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var cuts []string // what is recovered after each
+	s, _, err := open(atFiles{real, func() {
+		left := copyOf(t, dir)
+		before, after, synced, err := Cut(left, false, 0)
+		if err != nil || before != after || synced != before {
+			t.Errorf("cut %d: %d bytes, %d after, %d synced, %v", len(cuts)+1, before, after, synced, err)
+		}
+		got := recoveredFrom(t, left)
+		mu.Lock()
+		defer mu.Unlock()
+		cuts = append(cuts, fmt.Sprint(string(got.Snapshot), got.Records))
+	}}, true, numberCodec{}, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, s.Append(numbers(1, 3)))
+	await(t, s, s.Checkpoint([]byte("three"), numbers(3, 3)))
+	closeStorage(t, s)
+	want := []string{"[]", "[]", "[]", "[1 2 3]", "three[3]", "three[3]"}
+	if !slices.Equal(cuts, want) {
+		t.Errorf("recovered after the cuts: %q, want %q", cuts, want)
+	}
 }
 
 // Whoever recovered what was written may have acted on it.

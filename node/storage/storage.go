@@ -312,7 +312,7 @@ func (s *Storage) Close() error {
 		return nil
 	}
 	if s.disk != nil {
-		s.disk.hurry()
+		s.disk.Hurry()
 	}
 	close(s.stop)
 	<-s.stopped
