@@ -36,8 +36,8 @@ bench: build ## Run the benchmarks; best while the machine is idle
 	@echo "the simulator's speed against real time; what checking a history takes"
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./harness/engine/sim/... ./harness/check
 
-soak: build ## Long loads: memory must stay flat (several minutes)
-	QUORUMLAB_SOAK=1 $(GO) test -v -timeout 60m -run 'MemoryIsFlat' ./harness
+soak: build ## Long loads, raging faults: memory must stay flat (half an hour)
+	QUORUMLAB_SOAK=1 $(GO) test -v -timeout 60m -run 'MemoryIsFlat|FaultsThatRage' ./harness
 
 generate: ## Generate the wire messages again (needs protoc)
 	sh node/wire/wirepb/generate.sh

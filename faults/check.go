@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"quorumlab/node/consensus"
 )
@@ -247,8 +248,21 @@ func (c *checker) heals(f Fault) {
 	switch {
 	case ok && !kind.Lasts:
 		c.say("fault", fmt.Sprintf("%s is a %s, which is over at once and can't be healed", f.Fault, other.Kind), "the id of a fault that lasts")
-	case f.Trigger.At != nil && other.Trigger.At != nil && f.Trigger.Every == 0 && *f.Trigger.At <= *other.Trigger.At:
-		c.say("at", fmt.Sprintf("%s is to be healed at %s, and happens at %s", f.Fault, seconds(*f.Trigger.At), seconds(*other.Trigger.At)), "a later time")
+	case f.Trigger.At != nil && f.Trigger.Every == 0:
+		c.healsInTime(f.Fault, *f.Trigger.At, other)
+	}
+}
+
+// healsInTime refuses to heal once, at a time, what can't have happened by then, or is over.
+func (c *checker) healsInTime(id string, at time.Duration, other Fault) {
+	t := other.Trigger
+	switch {
+	case t.At != nil && at <= *t.At:
+		c.say("at", fmt.Sprintf("%s is to be healed at %s, and happens at %s", id, seconds(at), seconds(*t.At)), "a later time")
+	case t.Random != nil && at <= t.Random.From:
+		c.say("at", fmt.Sprintf("%s is to be healed at %s, and happens after %s", id, seconds(at), seconds(t.Random.From)), "a later time")
+	case t.At != nil && t.Every == 0 && other.For.Most > 0 && at >= *t.At+other.For.Most:
+		c.say("at", fmt.Sprintf("%s is to be healed at %s, and is over at %s", id, seconds(at), seconds(*t.At+other.For.Most)), "an earlier time, or no for of its own")
 	}
 }
 
@@ -272,7 +286,7 @@ func (c *checker) effects(f Fault, kind *Kind) {
 	if kind.Hits == HitsCluster && c.changing && f.Kind != "reconfigure" && c.changes() > 1 || c.view.Topology == nil || len(f.Fault) > 0 || f.Trigger.Failpoint != nil {
 		return
 	}
-	scene := &Scene{Fault: f, World: c.view.World, Random: generator(0, 0, 0, drawTargets), view: c.view, members: c.members}
+	scene := &Scene{Fault: f, World: c.view.World, Random: generator(0, 0, 0, drawTargets), view: c.view, members: c.members, probing: true}
 	known := true
 	resolve := func(texts []string) []string {
 		nodes, ok := c.static(mustSelectors(texts))

@@ -215,7 +215,11 @@ func (d *Director) Prove(occurrence int, at time.Duration, evidence results.Evid
 	o := d.occurrences[occurrence]
 	o.evidence = append(o.evidence, observed{at, evidence})
 	for _, x := range o.expects {
-		if evidence.Found && x.found == nil && x.heal == evidence.Healed && string(x.Kind) == evidence.Kind && x.Target() == evidence.Target {
+		if x.found != nil || x.heal != evidence.Healed || string(x.Kind) != evidence.Kind || x.Target() != evidence.Target {
+			continue
+		}
+		x.idle = evidence.Idle && !evidence.Found
+		if evidence.Found {
 			x.found = &at
 			return
 		}

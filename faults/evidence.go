@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -17,9 +18,10 @@ const maxExpectations = 200
 type expected struct {
 	Expectation
 	heal bool
-	// found is when it was, hidden is true if another fault has made it impossible.
-	found  *time.Duration
-	hidden bool
+	// found is when it was; hidden is true if another fault has made it impossible, idle if
+	// nothing came that the fault could have shown itself by.
+	found        *time.Duration
+	hidden, idle bool
 	// jumpNS is by how much the node's clock was set ahead in all.
 	jumpNS int64
 }
@@ -284,6 +286,15 @@ func (d *Director) hidesNetwork(o *occurrence, x *expected) bool {
 	}
 	return !alike(p, x.Parameters) || d.severed(x.From, x.To, nil) ||
 		!x.heal && reflect.DeepEqual(now, d.pair(x.From, x.To, o))
+}
+
+// noneIgnored is how unlikely chance may be to explain that no message was ignored.
+const noneIgnored = 1e-6
+
+// TooFew tells whether it is no wonder that none of so many messages was ignored, each with
+// the probability share; 0 where that isn't known. Then they prove nothing.
+func TooFew(considered uint64, share float64) bool {
+	return considered == 0 || share > 0 && math.Pow(1-share, float64(considered)) > noneIgnored
 }
 
 // alike tells whether frames are treated alike; nothing that is down differs.

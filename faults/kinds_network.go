@@ -103,7 +103,7 @@ func cut() *Kind {
 		Evidence: cutEvidence,
 		Ways:     [][]Parameter{{ParameterFrom, ParameterTo}}, Lasts: true,
 		Effects: func(scene *Scene) Effects {
-			var pairs pairSet
+			pairs := pairSet{probing: scene.probing}
 			pairs.cross(scene.Hosts(scene.From), scene.Hosts(scene.To), &topologies.Parameters{Down: true})
 			return Effects{Pairs: pairs.effects}
 		},
@@ -114,10 +114,12 @@ func cut() *Kind {
 type pairSet struct {
 	effects []PairEffect
 	has     map[[2]string]bool
+	// probing: one will do.
+	probing bool
 }
 
 func (s *pairSet) add(from, to string, parameters *topologies.Parameters) {
-	if from == to || s.has[[2]string{from, to}] {
+	if from == to || s.full() || s.has[[2]string{from, to}] {
 		return
 	}
 	if s.has == nil {
@@ -127,9 +129,15 @@ func (s *pairSet) add(from, to string, parameters *topologies.Parameters) {
 	s.effects = append(s.effects, PairEffect{From: from, To: to, Parameters: parameters})
 }
 
+// full tells whether there are enough of them.
+func (s *pairSet) full() bool { return s.probing && len(s.effects) > 0 }
+
 // cross adds the pairs from each of some hosts to each of others.
 func (s *pairSet) cross(from, to []string, parameters *topologies.Parameters) {
 	for _, a := range from {
+		if s.full() {
+			return
+		}
 		for _, b := range to {
 			s.add(a, b, parameters)
 		}
@@ -138,8 +146,8 @@ func (s *pairSet) cross(from, to []string, parameters *topologies.Parameters) {
 
 // divide cuts the sides off from each other, both ways. A host on several sides is on the
 // first of them.
-func divide(sides [][]string) Effects {
-	var pairs pairSet
+func (s *Scene) divide(sides [][]string) Effects {
+	pairs := pairSet{probing: s.probing}
 	var placed []string
 	for i := range sides {
 		sides[i] = without(sides[i], placed)
@@ -170,7 +178,7 @@ func partition() *Kind {
 				side := scene.Hosts(scene.Nodes)
 				sides = [][]string{side, scene.OtherHosts(side)}
 			}
-			return divide(sides)
+			return scene.divide(sides)
 		},
 	}
 }
@@ -186,7 +194,7 @@ func bridge() *Kind {
 				return Effects{}
 			}
 			others := shuffled(scene.OtherHosts(scene.Hosts(scene.Nodes)), scene.Random)
-			return divide([][]string{others[:len(others)/2], others[len(others)/2:]})
+			return scene.divide([][]string{others[:len(others)/2], others[len(others)/2:]})
 		},
 	}
 }
@@ -202,9 +210,12 @@ func majoritiesRing() *Kind {
 			if len(ring) < 3 {
 				return Effects{}
 			}
+			if scene.probing {
+				ring = ring[:3]
+			}
 			sees := ringSees(len(ring))
 			down := &topologies.Parameters{Down: true}
-			var pairs pairSet
+			pairs := pairSet{probing: scene.probing}
 			for i := range ring {
 				for j := range ring {
 					if !sees[i][j] {
@@ -264,7 +275,7 @@ func degrading(scene *Scene) Effects {
 		return Effects{Links: scene.links(scene.ofNodes(), LinkEffect{Lay: lay})}
 	}
 	stage := lay(topologies.Parameters{})
-	var pairs pairSet
+	pairs := pairSet{probing: scene.probing}
 	pairs.cross(scene.Hosts(scene.From), scene.Hosts(scene.To), &stage)
 	return Effects{Pairs: pairs.effects}
 }

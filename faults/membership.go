@@ -88,9 +88,17 @@ func (m *membership) adopt(change json.RawMessage) {
 		return
 	}
 	for _, role := range m.view.roles(replaceable) {
-		var names []string
-		if json.Unmarshal(lists[plural(role)], &names) == nil && len(names) > 0 {
-			m.has[role] = names
+		var names, members []string
+		if json.Unmarshal(lists[plural(role)], &names) != nil {
+			continue
+		}
+		for _, node := range m.view.Cluster.Nodes {
+			if slices.Contains(names, node.Name) {
+				members = append(members, node.Name)
+			}
+		}
+		if len(members) > 0 {
+			m.has[role] = members
 		}
 	}
 }

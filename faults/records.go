@@ -10,9 +10,10 @@ import (
 )
 
 // Records are all occurrences so far, and behind them the faults that never came to be.
-// An occurrence is proved if all of its evidence was found; what other faults have hidden
-// doesn't count, but at least one piece must have been found. Where all was hidden the
-// outcome is that it hit nobody, which an optional fault may.
+// An occurrence is proved if all of its evidence was found. What other faults have hidden
+// doesn't count, nor that nothing came by which it could have shown itself, but at least one
+// piece of evidence of its effect must have been found. Where there was none for
+// these reasons the outcome is that it hit nobody, which an optional fault may.
 func (d *Director) Records() []results.Fault {
 	records := make([]results.Fault, 0, len(d.occurrences))
 	for _, o := range d.occurrences {
@@ -102,7 +103,7 @@ func (o *occurrence) outcome() (outcome, reason string) {
 	if len(o.heals) > 0 {
 		return o.outcomeOfHealing()
 	}
-	missing, hidden, found := o.tally()
+	missing, hidden, idle, found := o.tally()
 	switch {
 	case o.failed != "":
 		return results.FaultFailed, o.failed
@@ -116,18 +117,26 @@ func (o *occurrence) outcome() (outcome, reason string) {
 		return results.FaultUnproved, "its healing was never carried out"
 	case len(missing) > 0:
 		return results.FaultUnproved, "no evidence of " + list(missing)
+	case found == 0 && len(idle) > 0:
+		return results.FaultNobody, "nothing came that it could have shown itself by: " + list(slices.Concat(idle, hidden))
 	case found == 0 && len(hidden) > 0:
 		return results.FaultNobody, "other faults have hidden all of its effect: " + list(hidden)
 	case found == 0:
 		return results.FaultUnproved, "there is no evidence"
-	case len(hidden) > 0:
-		return results.FaultProved, "other faults have hidden " + list(hidden)
 	}
-	return results.FaultProved, ""
+	var reasons []string
+	if len(hidden) > 0 {
+		reasons = append(reasons, "other faults have hidden "+list(hidden))
+	}
+	if len(idle) > 0 {
+		reasons = append(reasons, "nothing came that it could have shown itself by: "+list(idle))
+	}
+	return results.FaultProved, strings.Join(reasons, "; ")
 }
 
-// tally counts what was found, and names what wasn't, hidden by other faults or missing.
-func (o *occurrence) tally() (missing, hidden []string, found int) {
+// tally counts what was found of the effect, and names what wasn't found: hidden by other
+// faults, idle, or missing.
+func (o *occurrence) tally() (missing, hidden, idle []string, found int) {
 	for _, x := range o.expects {
 		name := fmt.Sprintf("%s at %s", x.Kind, x.Target())
 		if x.heal {
@@ -135,9 +144,13 @@ func (o *occurrence) tally() (missing, hidden []string, found int) {
 		}
 		switch {
 		case x.found != nil:
-			found++
+			if !x.heal {
+				found++
+			}
 		case x.hidden:
 			hidden = append(hidden, name)
+		case x.idle:
+			idle = append(idle, name)
 		default:
 			missing = append(missing, name)
 		}
@@ -151,14 +164,14 @@ func (o *occurrence) tally() (missing, hidden []string, found int) {
 			missing = append(missing, "the receiver's acknowledgement of what "+e.evidence.Target+" sent")
 		}
 	}
-	return missing, hidden, found
+	return missing, hidden, idle, found
 }
 
 // outcomeOfHealing is that of a fault that has healed others.
 func (o *occurrence) outcomeOfHealing() (outcome, reason string) {
 	for _, healed := range o.heals {
 		name := fmt.Sprintf("%s, occurrence %d", healed.entry.fault.ID, healed.number)
-		missing, _, _ := healed.tally()
+		missing, _, _, _ := healed.tally()
 		missing = slices.DeleteFunc(missing, func(m string) bool { return !strings.HasPrefix(m, "healing, ") })
 		switch {
 		case healed.failed != "":

@@ -18,6 +18,9 @@ type Scene struct {
 
 	view    *view
 	members *membership
+	// probing: only whether there is any effect is asked, so that one pair of hosts will do.
+	// Large clusters have hundreds of thousands.
+	probing bool
 }
 
 // Hosts are those of the nodes, each once, in the nodes' order.

@@ -63,6 +63,9 @@ type breaker struct {
 	streams string
 	trains  atomic.Uint64
 	offsets map[string]time.Duration
+	// batches are the probes that each host is about to send.
+	batching sync.Mutex
+	batches  map[string]*batch
 	// effectsOver and healingOver are closed when proofs of these may be awaited no longer.
 	effectsOver, healingOver chan struct{}
 }
@@ -74,8 +77,9 @@ func newBreaker(t *labTrial) *breaker {
 	}
 	b := &breaker{
 		t: t, steps: make(chan func() []faults.Order, 64),
-		lines: map[string]*line{}, healing: map[int]chan struct{}{},
-		nodes: map[string]*brokenNode{}, effectsOver: make(chan struct{}), healingOver: make(chan struct{}), offsets: map[string]time.Duration{}, subscriptions: map[string][]control.Subscription{},
+		lines: map[string]*line{}, healing: map[int]chan struct{}{}, nodes: map[string]*brokenNode{},
+		effectsOver: make(chan struct{}), healingOver: make(chan struct{}),
+		offsets: map[string]time.Duration{}, batches: map[string]*batch{}, subscriptions: map[string][]control.Subscription{},
 	}
 	b.startNS.Store(int64(clock.Now()) + int64(time.Hour))
 	b.director = faults.NewDirector(t.schedule, t.world, t.planned.Seed, b.leaders)
@@ -342,6 +346,8 @@ type parts struct {
 	// sessions are the processes that it is about, standings where they stood before.
 	sessions  map[string]*session
 	standings map[string]control.Standing
+	// sizes are those of their files then.
+	sizes map[string]int64
 	// configuration was in force before a reconfiguration.
 	configuration uint64
 

@@ -35,27 +35,27 @@ type breakCase struct {
 const twoAcceptors = "[acceptor1, acceptor2]"
 
 var processCases = []breakCase{
-	{"whom: " + twoAcceptors, "crash", 300 * time.Millisecond, all(noAnswers, state("acceptor1", ""))},
-	{"disk: lost_unsynced, whom: " + twoAcceptors, "crash", 300 * time.Millisecond, noAnswers},
-	{"disk: torn, whom: " + twoAcceptors, "crash", 300 * time.Millisecond, all(noAnswers, tornLogsDropped)},
-	{"whom: " + twoAcceptors, "pause", 300 * time.Millisecond, all(noAnswers, state("acceptor1", "T"))},
+	{"whom: " + twoAcceptors, "crash", 400 * time.Millisecond, all(noAnswers, state("acceptor1", ""))},
+	{"disk: lost_unsynced, whom: " + twoAcceptors, "crash", 400 * time.Millisecond, noAnswers},
+	{"disk: torn, whom: " + twoAcceptors, "crash", 400 * time.Millisecond, all(noAnswers, tornLogsDropped)},
+	{"whom: " + twoAcceptors, "pause", 400 * time.Millisecond, all(noAnswers, state("acceptor1", "T"))},
 	{"share: 1%, whom: " + twoAcceptors, "slow_cpu", 800 * time.Millisecond, all(slower(time.Millisecond), mostlyStopped("acceptor1"))},
 	{"delay: 150ms, whom: " + twoAcceptors, "slow_sync", 500 * time.Millisecond, slower(150 * time.Millisecond)},
-	{"whom: " + twoAcceptors, "failing_write", 300 * time.Millisecond, all(noAnswers, state("acceptor1", ""))},
-	{"whom: " + twoAcceptors, "full_disk", 300 * time.Millisecond, all(noAnswers, state("acceptor1", ""))},
-	{"share: 100%, messages: [phase2a], whom: " + twoAcceptors, "ignore", 300 * time.Millisecond, noAnswers},
+	{"whom: " + twoAcceptors, "failing_write", 400 * time.Millisecond, all(noAnswers, state("acceptor1", ""))},
+	{"whom: " + twoAcceptors, "full_disk", 400 * time.Millisecond, all(noAnswers, state("acceptor1", ""))},
+	{"share: 100%, messages: [phase2a], whom: " + twoAcceptors, "ignore", 400 * time.Millisecond, noAnswers},
 	// Whichever leader doesn't lead watches the other by a clock that is wrong.
-	{"rate: 100, whom: followers", "clock", 300 * time.Millisecond, suspects},
-	{"jump: 10s, whom: followers", "clock", 300 * time.Millisecond, suspects},
+	{"rate: 100, whom: followers", "clock", 400 * time.Millisecond, suspects},
+	{"jump: 10s, whom: followers", "clock", 400 * time.Millisecond, suspects},
 }
 
 var networkCases = []breakCase{
-	{"links: [h5-s1, h6-s1]", "link_down", 300 * time.Millisecond, all(noAnswers, noPings("h5", "h6"))},
-	{"whom: " + twoAcceptors, "isolate", 300 * time.Millisecond, all(noAnswers, noPings("h5", "h6"))},
-	{"from: " + twoAcceptors + ", to: [leaders]", "cut", 300 * time.Millisecond, all(noAnswers, pairsLose, pairsDrop)},
-	{"groups: [[leaders], [acceptors]]", "partition", 300 * time.Millisecond, all(noAnswers, pairsLose, pairsDrop)},
-	{"whom: [leaders, acceptors]", "majorities_ring", 300 * time.Millisecond, all(pairsLose, pairsDrop, eachSees(3))},
-	{"whom: leader1", "bridge", 300 * time.Millisecond, all(pairsLose, bridged("h3"))},
+	{"links: [h5-s1, h6-s1]", "link_down", 400 * time.Millisecond, all(noAnswers, noPings("h5", "h6"))},
+	{"whom: " + twoAcceptors, "isolate", 400 * time.Millisecond, all(noAnswers, noPings("h5", "h6"))},
+	{"from: " + twoAcceptors + ", to: [leaders]", "cut", 400 * time.Millisecond, all(noAnswers, pairsLose, pairsDrop)},
+	{"groups: [[leaders], [acceptors]]", "partition", 400 * time.Millisecond, all(noAnswers, pairsLose, pairsDrop)},
+	{"whom: [leaders, acceptors]", "majorities_ring", 400 * time.Millisecond, all(pairsLose, pairsDrop, eachSees(3))},
+	{"whom: leader1", "bridge", 400 * time.Millisecond, all(pairsLose, bridged("h3"))},
 	{"delay: 40ms, links: [h5-s1, h6-s1]", "degrade", 400 * time.Millisecond, slower(60 * time.Millisecond)},
 	{"delay: 40ms, from: " + twoAcceptors + ", to: [leaders]", "degrade", 400 * time.Millisecond, slower(30 * time.Millisecond)},
 	{"loss: 60%, whom: " + twoAcceptors, "degrade", 500 * time.Millisecond, lossy("h5-s1", "h6-s1")},
@@ -448,7 +448,7 @@ func expectCases(t *testing.T, r *brokenRun, byID map[string][]results.Fault, ca
 		for _, row := range r.rows {
 			if row.IntendedNS >= back && row.IntendedNS < back+int64(recovery/8) {
 				due++
-				if row.Outcome != results.OutcomeTimeout && row.DoneNS-row.IntendedNS < int64(recovery) {
+				if row.Outcome != results.OutcomeTimeout && row.DoneNS-row.IntendedNS < int64(2*recovery) {
 					answered++
 				}
 			}
@@ -460,7 +460,7 @@ func expectCases(t *testing.T, r *brokenRun, byID map[string][]results.Fault, ca
 }
 
 func TestEveryFaultHasItsEffectAndIsHealed(t *testing.T) {
-	const recovery = 900 * time.Millisecond
+	const recovery = 800 * time.Millisecond
 	onEngines(t, func(t *testing.T, engineName string) {
 		for name, cases := range map[string][]breakCase{"processes": processCases, "networks": networkCases} {
 			t.Run(name, func(t *testing.T) {

@@ -37,19 +37,16 @@ const (
 	fitSigmas    = 5
 )
 
-// cut looks whether frames get from one host to another, by sending some.
+// cut looks whether frames get from one host to another, by sending probes, and by what
+// the pair's stage says to have dropped. Probes that come too late, when the fault is being
+// healed, are answered, and prove nothing.
 func (p *proof) cut() look {
-	whole := &networkState{topology: p.t.network, pairs: nil}
-	usual, _ := whole.stages(p.From, p.To)
-	delay, _, _ := delayOf(usual, probeBytes)
-	send := train{from: p.From, to: p.To, frames: cutFrames, interval: frameInterval, bytes: probeBytes, patience: 2*delay + lostAfter}
 	return func(ctx context.Context) (bool, string, error) {
 		before, err := p.net.since(ctx, p.order.carried)
 		if err != nil {
 			return false, "", err
 		}
-		late := false
-		came, err := p.send(ctx, send, func() { late = p.over() })
+		answered, err := p.probe(ctx, p.From, p.To)
 		if err != nil {
 			return false, "", err
 		}
@@ -57,31 +54,31 @@ func (p *proof) cut() look {
 		if err != nil {
 			return false, "", err
 		}
-		text := fmt.Sprintf("%d of %d frames arrived", len(came.delays), came.sent)
+		text := fmt.Sprintf("%d of %d probes were answered", answered, cutFrames)
+		if p.heal && answered == 0 { // the way back may be cut off yet
+			usual, _ := p.net.state().stages(p.From, p.To)
+			delay, _, _ := delayOf(usual, probeBytes)
+			came, err := p.send(ctx, train{from: p.From, to: p.To, frames: cutFrames, interval: frameInterval,
+				bytes: probeBytes, patience: 2*delay + lostAfter}, nil)
+			return len(came.delays) > 0, fmt.Sprintf("%s; %d of %d frames arrived", text, len(came.delays), came.sent), err
+		}
 		if p.heal {
-			return len(came.delays) > 0, text, nil
+			return true, text, nil
 		}
-		dropped := p.net.state().downDrops(after, p.From, p.To) - p.net.state().downDrops(before, p.From, p.To)
-		text += fmt.Sprintf(", what is down dropped %d meanwhile", int64(dropped))
-		if late {
-			return false, text + "; the fault was healed before the last was sent", nil
-		}
-		return len(came.delays) == 0 && came.sent > 0 && int64(dropped) > 0, text, nil
+		name := pairName(p.From, p.To)
+		dropped := directionSince(pairCounters(after, name), pairCounters(before, name)).DownDrops
+		return answered == 0 && dropped >= cutFrames, fmt.Sprintf("%s, and %d frames dropped on that way", text, dropped), nil
 	}
 }
 
-// downDrops sums what the stage of a pair and all links have dropped since they were down.
-func (s *networkState) downDrops(report engine.LinkReport, from, to string) uint64 {
-	var sum uint64
-	for _, d := range report.Directions {
-		sum += d.DownDrops
-	}
+// pairCounters are those of a pair's stage, zero if there is none.
+func pairCounters(report engine.LinkReport, name string) engine.DirectionReport {
 	for _, d := range report.Pairs {
-		if d.Link == pairName(from, to) {
-			sum += d.DownDrops
+		if d.Link == name {
+			return d
 		}
 	}
-	return sum
+	return engine.DirectionReport{}
 }
 
 // treatment is what is looked for in one direction of a link, or in a pair's stage.
@@ -135,12 +132,13 @@ func (t *treatment) look(ctx context.Context) (bool, string, error) {
 	usual, open := t.net.state().stages(t.sender, t.receiver)
 	delay, _, _ := delayOf(usual, probeBytes)
 	order.patience = 2*delay + lostAfter
+	var report engine.LinkReport
 	late := false
-	came, err := t.send(ctx, order, func() { late = t.over() })
-	if err != nil {
-		return false, "", err
-	}
-	report, err := t.net.since(ctx, time.Now())
+	came, err := t.send(ctx, order, func() (err error) {
+		report, err = t.net.since(ctx, time.Now())
+		late = t.over()
+		return err
+	})
 	if err != nil {
 		return false, "", err
 	}
@@ -201,12 +199,11 @@ func (t *treatment) pool(c came) {
 
 // counters are those of the stage.
 func (t *treatment) counters(report engine.LinkReport) engine.DirectionReport {
-	rows, name := report.Directions, t.Link
 	if t.Kind == faults.ExpectPair {
-		rows, name = report.Pairs, pairName(t.From, t.To)
+		return pairCounters(report, pairName(t.From, t.To))
 	}
-	for _, d := range rows {
-		if d.Link == name && (t.Kind == faults.ExpectPair || d.From == t.From) {
+	for _, d := range report.Directions {
+		if d.Link == t.Link && d.From == t.From {
 			return d
 		}
 	}

@@ -154,10 +154,13 @@ func (b *breaker) fell(name string, s *session) {
 	n.paused, n.share, n.injection = false, 1, control.Injection{}
 }
 
+// disk is the folder of its files.
+func (n *brokenNode) disk() string { return filepath.Join(n.b.t.nodesDir(), n.name, storageDir) }
+
 // spoil does to the disk of a process that is gone what the end of its machine does.
 func (n *brokenNode) spoil(disk string) (err error) {
 	var log, bytes = [3]int64{}, [2]int64{}
-	dir := filepath.Join(n.b.t.nodesDir(), n.name, storageDir)
+	dir := n.disk()
 	bytes[0] = filesSize(dir)
 	switch disk {
 	case "", faults.DiskSame:
@@ -252,7 +255,7 @@ func (n *brokenNode) inject(ctx context.Context, p *parts, s *session, injection
 	defer cancel()
 	before, err := s.standing(asking)
 	if err == nil {
-		p.stood(n.name, before)
+		p.stood(n.name, before, filesSize(n.disk()))
 		_, err = s.call(asking, control.Command{Command: control.CommandInject, Injection: &injection})
 	}
 	if err != nil {

@@ -49,8 +49,8 @@ type came struct {
 func (c came) lost() int { return c.sent - len(c.delays) }
 
 // send has a train sent, one way, from host to host. Sent is called once the last frame
-// has left, unless it is nil.
-func (b *breaker) send(ctx context.Context, t train, sent func()) (came, error) {
+// has left, unless it is nil; its error counts as that of sending.
+func (b *breaker) send(ctx context.Context, t train, sent func() error) (came, error) {
 	sender, receiver := b.t.echoes[t.from], b.t.echoes[t.to]
 	if sender == nil || receiver == nil {
 		return came{}, fmt.Errorf("no echo process on %s or %s", t.from, t.to)
@@ -69,11 +69,11 @@ func (b *breaker) send(ctx context.Context, t train, sent func()) (came, error) 
 		Stream: name, Address: net.JoinHostPort(b.address(t.to), strconv.Itoa(line.Receiving.Port)),
 		Count: t.frames, IntervalNS: int64(t.interval), FrameBytes: t.bytes,
 	}})
-	if sent != nil {
-		sent()
-	}
 	if err == nil && line.Sent == nil {
 		err = errors.New("send: an answer without a count")
+	}
+	if err == nil && sent != nil {
+		err = sent()
 	}
 	// Whatever came of it, the receiver must not go on listening.
 	finishing, cancelFinish := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
@@ -91,6 +91,77 @@ func (b *breaker) send(ctx context.Context, t train, sent func()) (came, error) 
 	c, err := readTrain(filepath.Join(b.streams, name), offset)
 	c.damaged = received.Received.Damaged
 	return c, err
+}
+
+// batch is probes from one host that are sent together: each command takes its time, and
+// of many pairs at once there is little.
+type batch struct {
+	peers []string
+	done  chan struct{}
+	// Valid once done is closed.
+	answered map[string]int
+	err      error
+}
+
+// batchTime is how long a batch waits for others to join.
+const batchTime = 2 * time.Millisecond
+
+// probe sends cutFrames probes from host to host and counts those that are answered.
+func (b *breaker) probe(ctx context.Context, from, to string) (answered int, err error) {
+	b.batching.Lock()
+	joined := b.batches[from]
+	if joined == nil {
+		joined = &batch{done: make(chan struct{})}
+		b.batches[from] = joined
+		b.working.Go(func() {
+			defer close(joined.done)
+			_ = sleep(b.ctx, batchTime) // at the end of all probing says why it fails
+			b.batching.Lock()
+			delete(b.batches, from)
+			b.batching.Unlock()
+			joined.answered, joined.err = b.probeAll(b.ctx, from, joined.peers)
+		})
+	}
+	if !slices.Contains(joined.peers, to) {
+		joined.peers = append(joined.peers, to)
+	}
+	b.batching.Unlock()
+	select {
+	case <-joined.done:
+		return joined.answered[to], joined.err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+func (b *breaker) probeAll(ctx context.Context, from string, to []string) (map[string]int, error) {
+	prober := b.t.echoes[from]
+	if prober == nil {
+		return nil, fmt.Errorf("no echo process on %s", from)
+	}
+	whole := &networkState{topology: b.t.network}
+	order := &control.Probe{Count: cutFrames, IntervalNS: int64(frameInterval)}
+	for _, host := range to {
+		order.Peers = append(order.Peers, control.Peer{Name: host, Address: net.JoinHostPort(b.address(host), strconv.Itoa(echoPort))})
+		there, _ := whole.stages(from, host)
+		back, _ := whole.stages(host, from)
+		trip, _, _ := delayOf(slices.Concat(there, back), echo.FrameBytes)
+		order.TimeoutNS = max(order.TimeoutNS, int64(2*trip+lostAfter))
+	}
+	asking, cancel := context.WithTimeout(ctx, answerTimeout+time.Duration(order.TimeoutNS))
+	defer cancel()
+	line, err := prober.call(asking, control.Command{Command: control.CommandProbe, Probe: order})
+	if err == nil && line.Probe == nil {
+		err = errors.New("probe: an answer without round trips")
+	}
+	if err != nil {
+		return nil, err
+	}
+	answered := map[string]int{}
+	for host, trips := range line.Probe.RTTs {
+		answered[host] = len(trips)
+	}
+	return answered, nil
 }
 
 // address is a host's.

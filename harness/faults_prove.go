@@ -25,6 +25,9 @@ const (
 	clockTime  = 100 * time.Millisecond
 	clockShare = 0.05
 	clockJump  = 20 * time.Millisecond
+	// leastConsidered is of how many messages a share must have been ignored, unless there
+	// aren't so many until the fault is over: of a few, any share may be.
+	leastConsidered = 20
 	// settledTime is how long nothing more may happen for an injection to count as over.
 	settledTime = 60 * time.Millisecond
 )
@@ -41,6 +44,9 @@ type proof struct {
 	// have been seen by then. It is nil for a healing. Once giveUp is closed nothing is
 	// awaited any longer.
 	healing, giveUp <-chan struct{}
+	// inForce is true once the node has said that it ignores messages, idle if nothing came
+	// so far that the fault could have shown itself by.
+	inForce, idle bool
 }
 
 // look looks for evidence once; the text says what was measured.
@@ -82,6 +88,7 @@ func (p *proof) find(ctx context.Context) (evidence results.Evidence, counts boo
 		if evidence.Found, evidence.Text = found && err == nil, text; evidence.Found {
 			return evidence, true
 		}
+		evidence.Idle = p.idle && !p.heal
 		if moot, err := p.moot(ctx); moot || last || err != nil {
 			return evidence, !moot
 		}
@@ -280,8 +287,13 @@ func (p *proof) ignored(ctx context.Context) (bool, string, error) {
 	before := p.order.standing(p.Node).Injected
 	ignored, considered := countedSince(now.Injected.Ignored, before.Ignored), countedSince(now.Injected.Considered, before.Considered)
 	text := fmt.Sprintf("the node ignored %d of %d messages that a rule was about", ignored, considered)
+	p.inForce = p.inForce || now.Injected.Ignoring
+	p.idle = p.inForce && ignored == 0 && faults.TooFew(considered, p.Share)
 	if p.Share <= 0 || considered == 0 {
 		return ignored > 0, text, nil
+	}
+	if considered < leastConsidered && !p.over() {
+		return false, text, nil
 	}
 	off := math.Abs(float64(ignored)/float64(considered) - p.Share)
 	return ignored > 0 && off <= 5*math.Sqrt(p.Share*(1-p.Share)/float64(considered))+1/float64(considered), text, nil
@@ -299,7 +311,17 @@ func (p *proof) slowSync(ctx context.Context) (bool, string, error) {
 	syncs := countedSince(now.Injected.SlowSyncs, p.order.standing(p.Node).Injected.SlowSyncs)
 	least := time.Duration(now.Injected.LeastSyncNS)
 	text := fmt.Sprintf("%d syncs were delayed, the shortest took %v (at least %v is wanted)", syncs, least.Round(time.Microsecond), p.Delay)
+	p.idle = syncs == 0 && p.unwritten()
 	return syncs > 0 && least >= p.Delay, text, nil
+}
+
+// unwritten tells whether the node has written nothing since the order, going by its files;
+// once the fault is over that says nothing more than before.
+func (p *proof) unwritten() bool {
+	if p.over() {
+		return p.idle
+	}
+	return p.order.size(p.Node) == filesSize(p.nodes[p.Node].disk())
 }
 
 // settled looks whether an injection's counter stands still.
@@ -357,6 +379,7 @@ func (p *proof) refused(ctx context.Context) (bool, string, error) {
 	case <-p.hit.process.Done():
 	default:
 		_, now, err := p.standing(ctx)
+		p.idle = err == nil && now.Injected.RefusedBytes == p.order.standing(p.Node).Injected.RefusedBytes && p.unwritten()
 		return false, fmt.Sprintf("the process lives, its disk has refused %d bytes", now.Injected.RefusedBytes), err
 	}
 	life := p.nodes[p.Node].lastLife()
@@ -439,12 +462,19 @@ func (p *parts) about(node string, s *session) {
 	p.sessions[node] = s
 }
 
-// stood notes where a node stood before.
-func (p *parts) stood(node string, standing control.Standing) {
+// size is how large a node's files were before the order was carried out.
+func (p *parts) size(node string) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sizes[node]
+}
+
+// stood notes where a node stood before, and how large its files were.
+func (p *parts) stood(node string, standing control.Standing, size int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.standings == nil {
-		p.standings = map[string]control.Standing{}
+		p.standings, p.sizes = map[string]control.Standing{}, map[string]int64{}
 	}
-	p.standings[node] = standing
+	p.standings[node], p.sizes[node] = standing, size
 }

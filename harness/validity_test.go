@@ -183,7 +183,7 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 		"`" + voidFault + "`", "`" + voidNeverFired + "`", "`" + voidNobody + "`", "`" + voidFaultFailed + "`",
 		fmt.Sprintf("for another %v, and healing for %v", effectTimeout, healTimeout),
 		fmt.Sprintf("of %d looks", slowSamples), fmt.Sprintf("give or take %.0f%%", 100*slowTolerance),
-		fmt.Sprintf("of %d frames, one way, none arrives within twice the usual time and %v", cutFrames, lostAfter),
+		fmt.Sprintf("of %d probes none is answered within twice the usual round trip and %v", cutFrames, lostAfter),
 		fmt.Sprintf("the least of %d delays", delayFrames), fmt.Sprintf("within %v or %.0f%%", delayTolerance, 100*delayShare),
 		fmt.Sprintf("within %d standard deviations of what is wanted, and %d away", fitSigmas, changeSigmas),
 		fmt.Sprintf("below %d Mbit/s | %d full frames", fastestRate/1_000_000, rateFrames), fmt.Sprintf("less %.0f%%", 100*rateShare),

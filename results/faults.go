@@ -64,6 +64,9 @@ type Evidence struct {
 	Target string `json:"target"`
 	// Found is true if it was there.
 	Found bool `json:"found"`
+	// Idle is true if nothing came that the fault could have shown itself by, such as a
+	// message that would have been ignored: then it proves nothing either way.
+	Idle bool `json:"idle,omitempty"`
 	// Text says what was measured, such as "pid 4711 is gone, ended by killed".
 	Text string `json:"text"`
 }

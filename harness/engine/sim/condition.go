@@ -33,9 +33,10 @@ type condition struct {
 	subscriptions *injection.Subscriptions
 	syncDelay     int64
 	refuses       bool
-	// counters are over all lives of the process, syncing is when the sync that runs began.
-	counters injected
-	syncing  int64
+	// counters are over all lives of the process; the sync that runs was asked for at
+	// syncAsked, which decides whether it is a slow one, and began at syncing.
+	counters           injected
+	syncAsked, syncing int64
 	// heard is when something came from each process last, or 0.
 	heard []int64
 }
@@ -43,7 +44,7 @@ type condition struct {
 // injected counts what injections have done, for evidence.
 type injected struct {
 	considered, ignored, refusedBytes uint64
-	// syncAt is when the latest sync that is over began, syncTook how long it took.
+	// syncAt is when the latest sync that is over was asked for, syncTook how long it took.
 	syncAt, syncTook int64
 }
 
@@ -137,6 +138,7 @@ func (s *trial) setNode(state faults.NodeState) error {
 		s.kill(p, state.Disk)
 		return nil
 	case state.Down:
+		p.storage.resolve(state.Disk) // it may have crashed at a failpoint
 		return nil
 	case !p.alive && (before.Down || state.Start):
 		s.trace.event(s.now, markRestart, p.index, 0)

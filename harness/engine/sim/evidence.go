@@ -26,6 +26,9 @@ const (
 	clockTime      = int64(20 * time.Millisecond)
 	clockTolerance = 0.001
 	jumpTolerance  = time.Millisecond
+	// leastConsidered is of how many messages a share must have been ignored, unless there
+	// aren't so many until the fault is over: of a few, any share may be.
+	leastConsidered = 20
 	// settledTime is for how long nothing may go wrong where nothing does any more.
 	settledTime = int64(60 * time.Millisecond)
 	// proofTime is how long after the load evidence is waited for.
@@ -149,7 +152,7 @@ func (s *trial) concludeFaults() {
 // proving tells whether evidence is awaited that may still come.
 func (s *trial) proving() bool {
 	f := s.faulting
-	return f != nil && len(f.watches) > 0 && s.now < f.endAt+proofTime
+	return f != nil && (f.fulfilling || len(f.watches) > 0 && s.now < f.endAt+proofTime)
 }
 
 // judge looks once and tells whether that decides the matter. The last look does.
@@ -159,15 +162,47 @@ func (s *trial) judge(w *watch, last bool) (decided bool) {
 	}
 	found, text := s.measure(w, last)
 	if !found && s.faulting.director.Moot(*w.order, w.expect) {
-		return true
+		switch w.expect.Kind {
+		case faults.ExpectIgnored: // what was ignored before counts
+			found, text = s.measure(w, true)
+		case faults.ExpectRefused: // once the process is started again its disk may still show it
+			if !last {
+				return false
+			}
+		}
+		if !found {
+			return true
+		}
 	}
 	if !found && !last {
 		return false
 	}
 	evidence := w.order.Evidence(w.expect, found, text)
+	evidence.Idle = !found && s.idle(w)
 	s.trace.event(s.now, markEvidence, int32(w.order.Occurrence), s.fingerprint(evidence))
 	s.faulting.director.Prove(w.order.Occurrence, s.elapsed(), evidence)
 	return true
+}
+
+// idle tells whether nothing came since the order by which the fault could have shown
+// itself, or too little. It goes by what would have come without the fault too, or by whether
+// it is in force.
+func (s *trial) idle(w *watch) bool {
+	p := w.process
+	if p == nil || !p.alive || w.order.Heal {
+		return false
+	}
+	c := p.condition
+	switch w.expect.Kind {
+	case faults.ExpectIgnored:
+		return c.filter.Active() && c.counters.ignored == w.before.ignored &&
+			faults.TooFew(c.counters.considered-w.before.considered, w.expect.Share)
+	case faults.ExpectSlowSync:
+		return c.counters.syncAt <= w.since
+	case faults.ExpectRefused:
+		return c.counters.refusedBytes == w.before.refusedBytes && p.storage.last() == w.before.written
+	}
+	return false
 }
 
 // measure tells whether what is expected is there, and what was found.
@@ -192,6 +227,8 @@ func (s *trial) measure(w *watch, last bool) (found bool, text string) {
 	case kind == faults.ExpectRefused:
 		refused := p.condition.counters.refusedBytes - w.before.refusedBytes
 		return refused > 0 && !p.alive, fmt.Sprintf("the disk has refused %d bytes; %s", refused, describeLife(p))
+	case kind == faults.ExpectIgnored:
+		return s.lookAtIgnored(w, last)
 	case !p.alive:
 		return false, describeLife(p)
 	case kind == faults.ExpectPaused:
@@ -199,8 +236,6 @@ func (s *trial) measure(w *watch, last bool) (found bool, text string) {
 		return paused != heal, fmt.Sprintf("the process is stopped: %v; %d inputs wait", paused, p.inbox.count)
 	case kind == faults.ExpectSlow:
 		return s.lookAtRhythm(w, last)
-	case kind == faults.ExpectIgnored:
-		return s.lookAtIgnored(w)
 	case kind == faults.ExpectClock:
 		return s.lookAtClock(w, last)
 	case kind == faults.ExpectSlowSync:
@@ -265,16 +300,19 @@ func (s *trial) lookAtRhythm(w *watch, last bool) (found bool, text string) {
 		w.still, w.looks, 100*share, 100*want)
 }
 
-func (s *trial) lookAtIgnored(w *watch) (found bool, text string) {
+func (s *trial) lookAtIgnored(w *watch, last bool) (found bool, text string) {
 	now := &w.process.condition.counters
 	ignored, considered := now.ignored-w.before.ignored, now.considered-w.before.considered
 	text = fmt.Sprintf("%d of %d messages were ignored", ignored, considered)
 	if w.order.Heal {
-		return ignored == 0 && !w.process.condition.filter.Active() && s.now-w.since >= settledTime, text
+		return w.process.alive && ignored == 0 && !w.process.condition.filter.Active() && s.now-w.since >= settledTime, text
 	}
 	n, share := float64(considered), w.expect.Share
 	if considered == 0 || share <= 0 { // with several rules the share isn't one of them
 		return ignored > 0, text
+	}
+	if considered < leastConsidered && !last {
+		return false, text
 	}
 	// Five standard deviations, and one message.
 	off := math.Abs(float64(ignored)/n - share)
@@ -302,9 +340,9 @@ func (s *trial) lookAtClock(w *watch, last bool) (found bool, text string) {
 
 func (s *trial) lookAtSyncs(w *watch) (found bool, text string) {
 	c := &w.process.condition.counters
-	slow := c.syncAt >= w.since && c.syncTook >= int64(w.expect.Delay)
+	slow := c.syncAt > w.since && c.syncTook >= int64(w.expect.Delay)
 	switch {
-	case c.syncAt < w.since || c.syncTook == 0:
+	case c.syncAt <= w.since:
 		text = "there was no sync since"
 	default:
 		text = fmt.Sprintf("the latest sync took %v, want %v or more while the fault lasts", time.Duration(c.syncTook), w.expect.Delay)

@@ -212,7 +212,7 @@ func (s *trial) halted(p *process) {
 		s.kill(p, faults.DiskSame)
 		s.ended(p)
 	case h.point.Action == control.ActionCrash:
-		s.kill(p, faults.DiskSame)
+		s.kill(p, diskUndecided)
 	default:
 		s.reached(p, h)
 	}

@@ -26,6 +26,8 @@ type faulting struct {
 	// notices are what processes have to tell the director, each of which has an
 	// eventNotice.
 	notices ring[notice]
+	// fulfilling is true while orders are carried out, whose evidence isn't looked for yet.
+	fulfilling bool
 	// watches is the evidence that is looked for, at pollAt next, or never.
 	watches []*watch
 	pollAt  int64
@@ -136,6 +138,9 @@ func (s *trial) advanceFaults() {
 	}
 	if s.now >= f.endAt {
 		s.endFaults()
+		if s.working == 0 {
+			s.endLoad()
+		}
 		return
 	}
 	if f.nextAt != s.now {
@@ -193,12 +198,15 @@ func (s *trial) noticed() {
 		f.director.Ended(s.elapsed(), n.node)
 	}
 	s.fulfil(orders)
+	s.mayEnd()
 }
 
 // fulfil carries out orders, and those that follow from that, and looks for what proves
 // them.
 func (s *trial) fulfil(orders []faults.Order) {
 	f := s.faulting
+	f.fulfilling = true
+	defer func() { f.fulfilling = false }()
 	for len(orders) > 0 {
 		order := orders[0]
 		orders = orders[1:]

@@ -201,9 +201,10 @@ func (s *trial) beginLoad() {
 	}
 }
 
-// endLoad waits until the live learners stand at one slot.
+// endLoad waits until the live learners stand at one slot. Where something is to break
+// the load lasts as long as it was planned, even if all is answered before.
 func (s *trial) endLoad() {
-	if s.phase != phaseLoad {
+	if f := s.faulting; s.phase != phaseLoad || f != nil && !f.ended && s.now < f.endAt && !s.stopped {
 		return
 	}
 	s.trace.event(s.now, markDrain, 0, 0)

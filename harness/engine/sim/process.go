@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"quorumlab/faults"
 	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 	"quorumlab/node/timers"
@@ -478,6 +479,7 @@ func (s *trial) start(p *process) error {
 		return fmt.Errorf("starting %s: %w", p.node.Name, err)
 	}
 	p.machine, p.application = machine, consensus.NewApplication(s.application.New())
+	p.storage.resolve(faults.DiskSame)
 	if err := p.storage.recover(p.application); err != nil {
 		return fmt.Errorf("starting %s again: %w", p.node.Name, err)
 	}
@@ -487,7 +489,7 @@ func (s *trial) start(p *process) error {
 }
 
 // kill ends a process; disk says what its storage keeps, one of the constants of
-// package faults.
+// package faults, or diskUndecided.
 func (s *trial) kill(p *process, disk string) {
 	s.trace.event(s.now, markKill, p.index, 0)
 	s.died(p)

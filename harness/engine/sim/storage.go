@@ -13,6 +13,9 @@ import (
 // too only once there are twice as many as the last one kept.
 const minCheckpoint = 10_000
 
+// diskUndecided stands for what the disk of a process keeps until resolve is told.
+const diskUndecided = "undecided"
+
 // storage models a process's write-ahead log and checkpoints. Positions count
 // what was ever written: records and checkpoints alike.
 type storage struct {
@@ -36,6 +39,10 @@ type storage struct {
 	syncAt  int64
 	// held are messages that wait for a sync.
 	held ring[heldMessage]
+
+	// undecided is true for a process that has crashed at a failpoint until it is known
+	// what its disk loses.
+	undecided bool
 
 	// recovered are the records that a restarted machine is given.
 	recovered []consensus.Message
@@ -133,9 +140,21 @@ func (st *storage) hold(m *outgoing) bool {
 // last is the position of the last write that is there.
 func (st *storage) last() uint64 { return st.first + uint64(len(st.records)) - 1 }
 
+// resolve has a process that has crashed at a failpoint lose what its disk loses, which
+// the fault's order says.
+func (st *storage) resolve(disk string) {
+	if st.undecided {
+		st.crash(disk)
+	}
+}
+
 // crash ends the process; disk says what is left of what it has written. What waited
 // for a sync is lost.
 func (st *storage) crash(disk string) {
+	st.undecided = disk == diskUndecided
+	if st.undecided {
+		return
+	}
 	st.held.clear()
 	st.recovered = nil
 	if disk == faults.DiskEmpty {
@@ -176,7 +195,7 @@ func (s *trial) sync(p *process) {
 	st.syncing, st.syncs = true, st.written
 	st.syncAt = max(s.now, p.freeAt) + s.costs.sync
 	if c := p.condition; c != nil {
-		c.syncing = max(s.now, p.freeAt)
+		c.syncAsked, c.syncing = s.now, max(s.now, p.freeAt)
 		st.syncAt += c.syncDelay
 	}
 	s.schedule(st.syncAt, eventSync, p.index)
@@ -185,13 +204,13 @@ func (s *trial) sync(p *process) {
 // synced ends a sync: what waited for it leaves, and the next one begins.
 func (s *trial) synced(p *process) {
 	st := &p.storage
-	if !st.syncing || st.syncAt != s.now {
+	if !st.syncing || st.syncAt != s.now || !p.alive {
 		return // the process was killed meanwhile
 	}
 	s.trace.event(s.now, markSync, p.index, st.syncs)
 	st.syncing = false
 	if c := p.condition; c != nil {
-		c.counters.syncAt, c.counters.syncTook = c.syncing, s.now-c.syncing
+		c.counters.syncAt, c.counters.syncTook = c.syncAsked, s.now-c.syncing
 		s.persisted(p)
 	}
 	st.settle(st.syncs)
