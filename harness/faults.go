@@ -259,8 +259,8 @@ func (b *breaker) issue(ctx context.Context, orders []faults.Order) {
 		for _, link := range order.Links {
 			b.line(ctx, p, "link "+link.Link, func() error { return b.net.setLink(ctx, link) })
 		}
-		for _, pair := range order.Pairs {
-			b.line(ctx, p, "pair "+pair.From+">"+pair.To, func() error { return b.net.setPair(ctx, pair) })
+		if len(order.Pairs) > 0 {
+			b.line(ctx, p, "pairs", func() error { return b.net.setPairs(ctx, order.Pairs) })
 		}
 		if order.Reconfigure != nil {
 			b.line(ctx, p, "reconfigure", func() error { return b.reconfigure(ctx, p, *order.Reconfigure) })

@@ -32,7 +32,7 @@ func (*idleLab) SetLink(context.Context, string, topologies.Parameters, topologi
 	return nil
 }
 
-func (*idleLab) SetPair(context.Context, string, string, *topologies.Parameters) error { return nil }
+func (*idleLab) SetPairs(context.Context, []engine.PairChange) error { return nil }
 
 func (l *idleLab) Start(ctx context.Context, host string, command engine.Command) (engine.Process, error) {
 	process, err := l.Lab.Start(ctx, host, command)

@@ -70,14 +70,20 @@ func (n *brokenNetwork) setLink(ctx context.Context, link faults.LinkState) erro
 	return nil
 }
 
-func (n *brokenNetwork) setPair(ctx context.Context, pair faults.PairState) error {
-	if err := n.lab.SetPair(ctx, pair.From, pair.To, pair.Parameters); err != nil {
+func (n *brokenNetwork) setPairs(ctx context.Context, pairs []faults.PairState) error {
+	changes := make([]engine.PairChange, len(pairs))
+	for i, pair := range pairs {
+		changes[i] = engine.PairChange(pair)
+	}
+	if err := n.lab.SetPairs(ctx, changes); err != nil {
 		return err
 	}
 	n.change(func(s *networkState) {
-		delete(s.pairs, pairName(pair.From, pair.To))
-		if pair.Parameters != nil {
-			s.pairs[pairName(pair.From, pair.To)] = *pair.Parameters
+		for _, pair := range pairs {
+			delete(s.pairs, pairName(pair.From, pair.To))
+			if pair.Parameters != nil {
+				s.pairs[pairName(pair.From, pair.To)] = *pair.Parameters
+			}
 		}
 	})
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"time"
 
 	"quorumlab/faults"
@@ -15,10 +14,10 @@ import (
 const (
 	// lookInterval is how long a proof waits before it looks again.
 	lookInterval = 20 * time.Millisecond
-	// A process that is to have a share of a processor is looked at slowSamples times over
-	// slowTime; of these it must be stopped for the rest, give or take slowTolerance.
-	slowSamples   = 50
+	// A process that is to have a share of a processor must be stopped for the rest of
+	// slowTime, give or take slowTolerance; of leastSlowTime if the fault is over by then.
 	slowTime      = 500 * time.Millisecond
+	leastSlowTime = 100 * time.Millisecond
 	slowTolerance = 0.15
 	// A node's clock may be off by clockShare of its rate over clockTime, by clockJump
 	// after a jump.
@@ -247,22 +246,25 @@ func (p *proof) slow(ctx context.Context) (bool, string, error) {
 	if p.hit == nil {
 		return false, "the process doesn't live", nil
 	}
-	want, samples, stopped := 1-p.Share, 0, 0
-	for samples < slowSamples && !(samples >= slowSamples/5 && p.over()) {
-		state, err := p.hit.process.State(ctx)
-		if err != nil {
-			return false, "", err
-		}
-		if samples++; isStopped(state.Letter) {
-			stopped++
-		}
-		// At irregular times: it is stopped at regular ones.
-		if err := sleep(ctx, rand.N(2*slowTime/slowSamples)); err != nil {
+	want := 1 - p.Share
+	before, err := p.hit.process.State(ctx)
+	began := time.Now()
+	if err != nil {
+		return false, "", err
+	}
+	for time.Since(began) < slowTime && !(time.Since(began) >= leastSlowTime && p.over()) {
+		if err := sleep(ctx, lookInterval); err != nil {
 			return false, "", err
 		}
 	}
-	share := float64(stopped) / float64(samples)
-	text := fmt.Sprintf("the kernel had the process stopped in %d of %d samples, which is %.0f%% (%.0f%% is wanted)", stopped, samples, 100*share, 100*want)
+	after, err := p.hit.process.State(ctx)
+	if err != nil {
+		return false, "", err
+	}
+	elapsed, stopped := time.Since(began), time.Duration(after.StoppedNS-before.StoppedNS)
+	share := stopped.Seconds() / elapsed.Seconds()
+	text := fmt.Sprintf("the kernel had the process stopped for %v of %v, which is %.0f%% (%.0f%% is wanted)",
+		stopped.Round(time.Millisecond), elapsed.Round(time.Millisecond), 100*share, 100*want)
 	return math.Abs(share-want) <= slowTolerance, text, nil
 }
 

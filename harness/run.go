@@ -118,13 +118,14 @@ func createFolder(dir string, manifest results.Manifest) (*results.Folder, error
 	}
 }
 
-// Summarise derives the summary of a run folder again and writes it there.
+// Summarise derives the summary of a run folder again, and the traces of its trials with
+// faults, and writes them there.
 func Summarise(folder *results.Folder) (*results.Summary, error) {
 	summary, err := measure.Summarise(folder)
 	if err != nil {
 		return nil, err
 	}
-	return summary, folder.WriteSummary(summary)
+	return summary, errors.Join(folder.WriteSummary(summary), measure.WriteTraces(folder))
 }
 
 // run is an experiment at work.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"quorumlab/harness/engine"
 	"quorumlab/node/control"
@@ -50,7 +51,7 @@ func (t *trial) noteTransport(settings control.Sockets, connections []control.So
 		sum.SegmentsSent += connection.SegmentsSent
 		sum.Retransmitted += connection.Retransmitted
 	}
-	for _, direction := range links.Directions {
+	for _, direction := range slices.Concat(links.Directions, links.Pairs) {
 		// The receiver's checksum refuses a corrupted frame, so that to TCP it is lost too.
 		sum.FramesLost += direction.LossDrops + direction.QueueDrops + direction.DownDrops + direction.Corrupted
 	}

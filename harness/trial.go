@@ -152,5 +152,5 @@ func (t *trial) noteFaults(startNS int64, broke []results.Fault) error {
 	}
 	t.broke = broke
 	t.void(judgeFaults(broke)...)
-	return t.folder.WriteFaults(t.planned.Trial, results.Faults{StartNS: startNS, Faults: broke})
+	return t.folder.WriteFaults(t.planned.Trial, results.Faults{StartNS: startNS, Hosts: t.hosts, Faults: broke})
 }

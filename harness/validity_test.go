@@ -182,7 +182,7 @@ func TestThePageOnValidityStatesTheThresholds(t *testing.T) {
 		"`" + voidHistory + "`", "`" + voidNoHistory + "`", fmt.Sprintf("within %v", checkTimeout), "`" + voidNoStates + "`",
 		"`" + voidFault + "`", "`" + voidNeverFired + "`", "`" + voidNobody + "`", "`" + voidFaultFailed + "`",
 		fmt.Sprintf("for another %v, and healing for %v", effectTimeout, healTimeout),
-		fmt.Sprintf("of %d looks", slowSamples), fmt.Sprintf("give or take %.0f%%", 100*slowTolerance),
+		fmt.Sprintf("over %v", slowTime), fmt.Sprintf("give or take %.0f%%", 100*slowTolerance),
 		fmt.Sprintf("of %d probes none is answered within twice the usual round trip and %v", cutFrames, lostAfter),
 		fmt.Sprintf("the least of %d delays", delayFrames), fmt.Sprintf("within %v or %.0f%%", delayTolerance, 100*delayShare),
 		fmt.Sprintf("within %d standard deviations of what is wanted, and %d away", fitSigmas, changeSigmas),

@@ -69,9 +69,7 @@ func reportRun(folder *results.Folder, traced []results.Verdict, asJSON bool, st
 		return err
 	}
 	if err != nil { // somebody else's folder, perhaps: what can be seen is shown
-		fmt.Fprintf(stderr, "bench: the summary was not written: %v\n", err)
-	} else if err := measure.WriteTraces(folder); err != nil {
-		fmt.Fprintf(stderr, "bench: the traces were not written: %v\n", err)
+		fmt.Fprintf(stderr, "bench: the summary and the traces were not all written: %v\n", err)
 	}
 	if err := show(folder, summary, asJSON, stdout); err != nil {
 		return err
@@ -135,14 +133,6 @@ func showTrace(folder *results.Folder, verdict results.Verdict, stdout io.Writer
 		return err
 	}
 	return report.Trace(stdout, trace, report.TerminalOptions(stdout))
-}
-
-// traces writes the trials' traces and, if asked for, plots one.
-func traces(folder *results.Folder, plot bool, stdout io.Writer) error {
-	if err := measure.WriteTraces(folder); err != nil || !plot {
-		return err
-	}
-	return showFirstTrace(folder, stdout)
 }
 
 // showFirstTrace plots the first trial of the first point, a valid one if there is one, of

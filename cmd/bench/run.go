@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -93,13 +94,10 @@ Exit status: 0 good; 1 the tool failed; 2 bad usage or spec; 3 the run is void;
 			})
 			progress.Close()
 			err = finish(folder, summary, err, asJSON, stdout, stderr)
-			if folder == nil || summary == nil {
+			if folder == nil || summary == nil || asJSON || quiet {
 				return err
 			}
-			if problem := traces(folder, !asJSON && !quiet, stdout); err == nil {
-				return problem
-			}
-			return err
+			return cmp.Or(err, showFirstTrace(folder, stdout))
 		},
 	}
 	spec.add(cmd)

@@ -90,11 +90,12 @@ type Lab interface {
 	// later take other paths. It returns once the change is in force, or with
 	// ErrUnsupported if this executor can't do it.
 	SetLink(ctx context.Context, link string, aToB, bToA topologies.Parameters) error
-	// SetPair has frames from one host to another pass another stage before they enter
-	// the network, whose drops and delays come on top of their path's; nil takes it
-	// away. Frames that have passed it keep their times. ErrUnsupported if this executor
+	// SetPairs has frames from one host to another pass another stage before they enter
+	// the network, whose drops and delays come on top of their path's: all pairs at one
+	// moment, so that no frame meets a partition that is half made, or none if it fails.
+	// Frames that have passed a stage keep their times. ErrUnsupported if this executor
 	// can't do it.
-	SetPair(ctx context.Context, from, to string, parameters *topologies.Parameters) error
+	SetPairs(ctx context.Context, changes []PairChange) error
 	// Capture writes the frames of a link, as they enter and leave it in both
 	// directions, to a pcapng file from now on until EndCapture, until the file takes no
 	// more (a pipe that nobody reads) or until the lab is closed. A link has one capture
@@ -123,6 +124,14 @@ type Command struct {
 	// Log receives the process's standard error; it is duplicated, so the
 	// caller may close it after Start.
 	Log *os.File
+}
+
+// PairChange is what Lab.SetPairs does to one pair of hosts.
+type PairChange struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Parameters are those of the pair's stage from now on; nil takes it away.
+	Parameters *topologies.Parameters `json:"parameters,omitempty"`
 }
 
 // Process runs on a lab's host. Its standard input and output are the control
@@ -197,7 +206,7 @@ type Exit struct {
 type LinkReport struct {
 	// Directions has two entries a link, A to B first, in the topology's order.
 	Directions []DirectionReport `json:"directions"`
-	// Pairs are the stages of SetPair that there were, in order of their names; Link is
+	// Pairs are the stages of SetPairs that there were, in order of their names; Link is
 	// "FROM>TO".
 	Pairs []DirectionReport `json:"pairs,omitempty"`
 	// Lateness counts frames by how much later than its deadline the emulator

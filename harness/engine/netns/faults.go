@@ -12,15 +12,9 @@ import (
 
 	"quorumlab/harness/engine"
 	"quorumlab/harness/link"
-	"quorumlab/topologies"
 )
 
-// SetPair is engine.Lab's.
-func (l *lab) SetPair(ctx context.Context, from, to string, parameters *topologies.Parameters) error {
-	return l.SetPairs(ctx, []engine.PairChange{{From: from, To: to, Parameters: parameters}})
-}
-
-// SetPairs is engine.PairSetter's.
+// SetPairs is engine.Lab's.
 func (l *lab) SetPairs(ctx context.Context, changes []engine.PairChange) error {
 	for _, c := range changes {
 		if err := l.checkPair(c); err != nil {

@@ -68,7 +68,7 @@ func BenchmarkFaults(b *testing.B) {
 	})
 	down := topologies.Parameters{Down: true}
 	timed("link", func(b *testing.B) { must(b, l.SetLink(b.Context(), "h1-s1", down, down)) })
-	timed("pair", func(b *testing.B) { must(b, l.SetPair(b.Context(), "h1", "h2", &down)) })
+	timed("pair", func(b *testing.B) { must(b, l.SetPairs(b.Context(), onePair("h1", "h2", &down))) })
 	var partition []engine.PairChange
 	for from := range 5 {
 		for to := range 5 {

@@ -284,7 +284,7 @@ func TestAPairIsCutOneWayAndHealed(t *testing.T) {
 	p := newPinger(t, l) // from h1 to h2
 	set := func(from, to string, p *topologies.Parameters) {
 		t.Helper()
-		if err := l.SetPair(t.Context(), from, to, p); err != nil {
+		if err := l.SetPairs(t.Context(), onePair(from, to, p)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -353,9 +353,9 @@ func TestNothingGrowsHoweverManyFaultsThereAre(t *testing.T) {
 	rounds := func(count int) {
 		for range count {
 			for _, err := range []error{
-				l.SetLink(t.Context(), "h1-s1", down, down), l.SetPair(t.Context(), "h2", "h3", &down),
+				l.SetLink(t.Context(), "h1-s1", down, down), l.SetPairs(t.Context(), onePair("h2", "h3", &down)),
 				p.Signal(syscall.SIGSTOP), p.Throttle(t.Context(), 0.5),
-				l.SetLink(t.Context(), "h1-s1", up, up), l.SetPair(t.Context(), "h2", "h3", nil),
+				l.SetLink(t.Context(), "h1-s1", up, up), l.SetPairs(t.Context(), onePair("h2", "h3", nil)),
 				p.Signal(syscall.SIGCONT), p.Throttle(t.Context(), 1),
 			} {
 				if err != nil {
@@ -406,7 +406,7 @@ func TestPairsThatCannotBeChangedAreRefused(t *testing.T) {
 		"loss, not built":   {"h1", "h2", &topologies.Parameters{Loss: 0.5}, "Changing", engine.ErrUnsupported},
 		"jitter, not built": {"h1", "h2", &topologies.Parameters{Delay: 2, Jitter: 1, JitterDistribution: "uniform"}, "Changing", engine.ErrUnsupported},
 	} {
-		err := l.SetPair(t.Context(), test.from, test.to, test.p)
+		err := l.SetPairs(t.Context(), onePair(test.from, test.to, test.p))
 		if err == nil || !strings.Contains(err.Error(), test.want) || test.is != nil && !errors.Is(err, test.is) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -432,8 +432,13 @@ func TestTheKernelsLinksDoNotTellPairsApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	err = l.SetPair(t.Context(), "h1", "h2", &topologies.Parameters{Down: true})
+	err = l.SetPairs(t.Context(), onePair("h1", "h2", &topologies.Parameters{Down: true}))
 	if !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), "--links userspace") {
 		t.Errorf("%v", err)
 	}
+}
+
+// onePair is a change of one pair of hosts.
+func onePair(from, to string, parameters *topologies.Parameters) []engine.PairChange {
+	return []engine.PairChange{{From: from, To: to, Parameters: parameters}}
 }
