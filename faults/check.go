@@ -87,7 +87,7 @@ func (c *checker) entry(f Fault) {
 	}
 	if kind.Check != nil {
 		if c.healed[f.ID] && f.For.IsZero() {
-			f.For = Span{Least: 1, Most: 1} // it is healed one day
+			f.For = Span{Mean: time.Hour} // it is healed one day
 		}
 		for _, problem := range kind.Check(f, c.view.World) {
 			problem.Fault = c.at

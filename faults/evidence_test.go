@@ -117,6 +117,21 @@ func TestACheckOfManyHostsListsNoPairsOfThem(t *testing.T) {
 	}
 }
 
+func TestASyncThatTakesLongerThanItsFaultLastsIsRefused(t *testing.T) {
+	for delay, refused := range map[time.Duration]bool{time.Second: false, 2 * time.Second: true, 3 * time.Second: true} {
+		f := Fault{ID: "slow", Kind: "slow_sync", Whom: []string{"acceptor1"}, Parameters: Parameters{Delay: delay}, Trigger: at(time.Second), For: lasting(2 * time.Second)}
+		problems := Check([]Fault{f}, testWorld())
+		if (len(problems) > 0) != refused || refused && problems[0].Key != "delay" {
+			t.Errorf("%v: %+v", delay, problems)
+		}
+		f.For = Span{} // until it is healed
+		healed := Fault{ID: "heal", Kind: "heal", Parameters: Parameters{Fault: "slow"}, Trigger: at(9 * time.Second)}
+		if problems := Check([]Fault{f, healed}, testWorld()); len(problems) > 0 {
+			t.Errorf("%v, healed later: %+v", delay, problems)
+		}
+	}
+}
+
 func TestHealingAfterAFaultIsOverIsRefused(t *testing.T) {
 	pause := Fault{ID: "pause", Kind: "pause", Whom: []string{"leader"}}
 	healAt := func(d time.Duration) Fault {

@@ -125,6 +125,9 @@ func slowSync() *Kind {
 			if fault.Delay < 0 || fault.Delay > time.Minute {
 				return []Problem{{Key: "delay", Value: seconds(fault.Delay), Want: "a duration above 0, at most 60s"}}
 			}
+			if fault.For.Most > 0 && fault.For.Most <= fault.Delay { // no sync would be over before it is
+				return []Problem{{Key: "delay", Value: seconds(fault.Delay), Want: fmt.Sprintf("less than the fault lasts, which is %s", seconds(fault.For.Most))}}
+			}
 			return nil
 		},
 		Effects: atNodes(func(scene *Scene, _ string) NodeEffect {
