@@ -62,7 +62,8 @@ func TestFaultsThatRageLoseNoAcknowledgedWriteAndLeakNothing(t *testing.T) {
 				fired++
 			}
 		}
-		t.Logf("trial %d: %d operations checked, %d faults applied", v.Trial, v.History.Operations, fired)
+		t.Logf("trial %d: valid %v, linearizable %s (%d operations), agreement %s, %d faults applied, %v",
+			v.Trial, v.Valid, v.Linearizable, v.History.Operations, v.Agreement, fired, v.Reasons)
 		if seconds := float64(v.MeasureEndNS-v.MeasureStartNS) / 1e9; float64(fired) < seconds/8 {
 			t.Errorf("trial %d: %d faults in %.0f s", v.Trial, fired, seconds)
 		}
