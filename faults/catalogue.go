@@ -71,8 +71,8 @@ type Kind struct {
 	// Lasts is true for what goes on until it is healed, Final for what isn't healed when
 	// the load ends unless it has a duration.
 	Lasts, Final bool
-	// Failpoint is what happens at a failpoint, such as control.ActionCrash; empty for a
-	// kind that can't have one.
+	// Failpoint is what becomes of a process that stands at a failpoint and is hit, such as
+	// control.ActionCrash; empty for a kind that can't have one.
 	Failpoint string
 	// Storages, unless empty, are those that it needs, Engines those where it applies.
 	Storages, Engines []string

@@ -44,6 +44,7 @@ func Check(schedule []Fault, world World) []Problem {
 		c.entry(f)
 	}
 	c.rates()
+	c.membershipInOrder()
 	return c.problems
 }
 
@@ -79,6 +80,7 @@ func (c *checker) entry(f Fault) {
 	c.links(f)
 	c.trigger(f, kind)
 	c.span(f, kind)
+	c.disk(f)
 	if f.Fault != "" {
 		c.heals(f)
 	}
@@ -261,8 +263,21 @@ func (c *checker) healsInTime(id string, at time.Duration, other Fault) {
 		c.say("at", fmt.Sprintf("%s is to be healed at %s, and happens at %s", id, seconds(at), seconds(*t.At)), "a later time")
 	case t.Random != nil && at <= t.Random.From:
 		c.say("at", fmt.Sprintf("%s is to be healed at %s, and happens after %s", id, seconds(at), seconds(t.Random.From)), "a later time")
-	case t.At != nil && t.Every == 0 && other.For.Most > 0 && at >= *t.At+other.For.Most:
-		c.say("at", fmt.Sprintf("%s is to be healed at %s, and is over at %s", id, seconds(at), seconds(*t.At+other.For.Most)), "an earlier time, or no for of its own")
+	case t.At != nil && other.For.Most > 0 && other.For.Mean == 0:
+		last := *t.At // when it happens for the last time before then
+		if t.Every > 0 {
+			times := int64((at - last) / t.Every)
+			if t.Times > 0 {
+				times = min(times, int64(t.Times)-1)
+			}
+			if t.Until > last {
+				times = min(times, int64((t.Until-last)/t.Every))
+			}
+			last += time.Duration(times) * t.Every
+		}
+		if over := last + other.For.Most; at >= over {
+			c.say("at", fmt.Sprintf("%s is to be healed at %s, and is over at %s", id, seconds(at), seconds(over)), "an earlier time, or no for of its own")
+		}
 	}
 }
 
@@ -301,6 +316,7 @@ func (c *checker) effects(f Fault, kind *Kind) {
 		scene.Groups = append(scene.Groups, resolve(group))
 	}
 	if !known {
+		c.oneHost(f, kind)
 		return
 	}
 	if effects := kind.Effects(scene); effects.none() {

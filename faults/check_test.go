@@ -76,6 +76,15 @@ func point(p control.Failpoint) Fault {
 	return with("crash", func(f *Fault) { f.Trigger = Trigger{Failpoint: &p} })
 }
 
+// burst is so many faults from 10s on, each so long after the one before.
+func burst(n int, apart time.Duration) []Fault {
+	var schedule []Fault
+	for i := range n {
+		schedule = append(schedule, Fault{ID: fmt.Sprintf("x%d", i), Kind: "pause", Whom: []string{"leader"}, Trigger: at(10*second + time.Duration(i)*apart)})
+	}
+	return schedule
+}
+
 func selecting(s ...string) Fault { return with("pause", whomIs(s...)) }
 
 func spans(s Span) Fault {
@@ -193,7 +202,62 @@ var badSchedules = []struct {
 	{"id", "x, want an id of its own: entry 1 of faults has it too", []Fault{selecting("leader"), selecting("leader")}},
 	{"fault", "y, want the id of another fault: x", []Fault{selecting("leader"), {ID: "z", Kind: "heal", Parameters: Parameters{Fault: "y"}, Trigger: at(20 * second)}}},
 	{"fault", "can't be healed", []Fault{with("remove_server", whomIs("leader1")), {ID: "z", Kind: "heal", Parameters: Parameters{Fault: "x"}, Trigger: at(20 * second)}}},
+	{"on.event", "messages to and from clients aren't reported, want something of multipaxos", []Fault{when(Trigger{On: &On{Event: "request"}})}},
+	{"on.event", "on.event is response", []Fault{when(Trigger{On: &On{Event: "response"}})}},
+	{"on.slot", "preempted is about leaders, not about a slot", []Fault{when(Trigger{On: &On{Event: "preempted", Slot: 5}})}},
+	{"after", "z happens at 100s at the earliest, and the load ends at 100s", []Fault{
+		with("pause", func(f *Fault) { f.Whom, f.For, f.Trigger = []string{"leader"}, lasting(5*second), at(90*second) }),
+		{ID: "y", Kind: "pause", Whom: []string{"leader"}, Trigger: Trigger{After: &After{ID: "x", Healed: true, By: 2 * second}}},
+		{ID: "z", Kind: "pause", Whom: []string{"leader"}, Trigger: Trigger{After: &After{ID: "y", By: 3 * second}}},
+	}},
+	{"at", "21 faults are due between 10s and 10.02s, want at most 20 a second in all", burst(21, time.Millisecond)},
+	{"at", "21 faults are due between 10.4s and 11.31s", []Fault{
+		when(Trigger{At: at(10 * second).At, Every: 100 * time.Millisecond, Times: 100}),
+		{ID: "y", Kind: "pause", Whom: []string{"leader"}, Trigger: Trigger{At: at(10500 * time.Millisecond).At, Every: 90 * time.Millisecond, Times: 10}},
+		{ID: "z", Kind: "pause", Whom: []string{"leader"}, Trigger: at(10700 * time.Millisecond)},
+	}},
+	{"whom", "acceptor3 would be removed, the last with its role by then", []Fault{
+		{ID: "c", Kind: "remove_server", Whom: []string{"acceptor3"}, Trigger: at(30 * second)}, with("remove_server", whomIs("acceptor1", "acceptor2")),
+	}},
+	{"groups.1", "group 2 has leader, whoever that is", []Fault{with("partition", func(f *Fault) { f.Groups = [][]string{{"leader"}, {"leaders"}} })}},
+	{"groups.1", "group 1 has leader, whoever that is", []Fault{with("partition", func(f *Fault) { f.Groups = [][]string{{"all"}, {"leader"}} })}},
+	{"groups.1", "group 1 has random(1) of acceptors", []Fault{with("partition", func(f *Fault) { f.Groups = [][]string{{"acceptors"}, {"random(1) of acceptors"}} })}},
+	{"groups.1", "group 2 has followers", []Fault{with("partition", func(f *Fault) { f.Groups = [][]string{{"followers"}, {"client1", "followers"}} })}},
+	{"disk", "disk is torn, and the process is never started again to find it", []Fault{with("crash", func(f *Fault) { f.Whom, f.Disk = []string{"leader"}, DiskTorn })}},
+	{"every", "x is to repeat every 1s, and lasts 2s", []Fault{with("link_down", func(f *Fault) {
+		f.Links, f.For, f.Trigger.Every = []string{"h1-*"}, lasting(2*second), second
+	})}},
+	{"every", "x is to repeat every 1s, and is never over", []Fault{with("link_down", func(f *Fault) { f.Links, f.Trigger.Every = []string{"h1-*"}, second })}},
 	{"at", "x is to be healed at 10s, and happens at 10s", []Fault{selecting("leader"), {ID: "z", Kind: "heal", Parameters: Parameters{Fault: "x"}, Trigger: at(10 * second)}}},
+}
+
+// What is close to what is refused is not: twenty faults within a second, flapping without
+// a gap, groups that may overlap, a chain that ends in time.
+func TestSchedulesThatAreBarelyPossibleAreLetThrough(t *testing.T) {
+	for name, schedule := range map[string][]Fault{
+		"twenty at once":  burst(20, 0),
+		"twenty a second": burst(60, 50*time.Millisecond),
+		"on and on":       {when(Trigger{At: at(0).At, Every: 50 * time.Millisecond})},
+		"without a gap":   {with("link_down", func(f *Fault) { f.Links, f.For, f.Trigger.Every = []string{"h1-*"}, lasting(second), second })},
+		"overlapping optional": {with("link_down", func(f *Fault) {
+			f.Links, f.For, f.Trigger.Every, f.Optional = []string{"h1-*"}, lasting(2*second), second, true
+		})},
+		"perhaps the leader": {with("partition", func(f *Fault) { f.Groups = [][]string{{"leader"}, {"followers", "leader1"}} })},
+		"in time": {
+			with("pause", func(f *Fault) { f.Whom, f.For, f.Trigger = []string{"leader"}, lasting(5*second), at(90*second) }),
+			{ID: "y", Kind: "pause", Whom: []string{"leader"}, Trigger: Trigger{After: &After{ID: "x", Healed: true, By: 4999 * time.Millisecond}}},
+		},
+		"removed and added again": {
+			with("remove_server", whomIs("acceptor1", "acceptor2")),
+			{ID: "b", Kind: "add_server", Whom: []string{"acceptor4"}, Trigger: at(20 * second)},
+			{ID: "c", Kind: "remove_server", Whom: []string{"acceptor3"}, Trigger: at(30 * second)},
+		},
+		"a reconfiguration's slot": {when(Trigger{On: &On{Event: "reconfigure", Slot: 5}})},
+	} {
+		if problems := Check(schedule, testWorld()); problems != nil {
+			t.Errorf("%s: %+v", name, problems)
+		}
+	}
 }
 
 func TestBadSchedulesAreRefusedWithTheirKeyAndWhatWouldBeRight(t *testing.T) {
@@ -250,17 +314,28 @@ func TestWhatTheWorldCantDoIsRefused(t *testing.T) {
 			func(w *World) { w.Cluster.Storage = control.StorageDisk },
 			[]Fault{with("slow_sync", func(f *Fault) { f.Whom, f.Delay = []string{"leader"}, second })}, "name", "system.storage: fsync",
 		},
-		"the root":              {func(w *World) { w.Topology = tree }, subtree("s1"), "switch", "another switch than s1, the root"},
-		"no switch":             {func(w *World) { w.Topology = tree }, subtree("s99"), "switch", "one of s2"},
-		"a subtree":             {func(w *World) { w.Topology = tree }, subtree("s2"), "", ""},
-		"no subtree":            {func(w *World) { w.Topology, w.Hosts = ring, map[string]string{} }, subtree("s2"), "switch", "several lead there"},
-		"no changes":            {func(w *World) { p := multipaxos.Protocol; p.Reconfigure = nil; w.Protocol = &p }, changing, "", "can't be changed"},
-		"no leaders":            {func(w *World) { p := multipaxos.Protocol; p.Roles = p.Roles[:1]; w.Protocol = &p }, []Fault{with("pause", whomIs("leader"))}, "whom", "no role that leads"},
-		"no such meaning":       {func(w *World) { p := multipaxos.Protocol; p.Events = p.Events[:1]; w.Protocol = &p }, []Fault{with("pause", func(f *Fault) { f.Whom, f.Trigger = []string{"acceptor1"}, Trigger{On: &On{Event: "leader_elected"}} })}, "on.event", "leader_elected"},
-		"another engine":        {func(w *World) { w.Engine = "sim" }, []Fault{with("test_elsewhere", whomIs("leader"))}, "name", "docker"},
-		"its engine":            {func(w *World) { w.Engine = "docker" }, []Fault{with("test_elsewhere", whomIs("leader"))}, "", ""},
-		"an engine unknown":     {func(*World) {}, []Fault{with("test_elsewhere", whomIs("leader"))}, "", ""},
-		"a load unknown":        {func(w *World) { w.Load = 0 }, []Fault{with("pause", func(f *Fault) { f.Whom, f.Trigger = []string{"leader"}, at(time.Hour) })}, "", ""},
+		"the root":          {func(w *World) { w.Topology = tree }, subtree("s1"), "switch", "another switch than s1, the root"},
+		"no switch":         {func(w *World) { w.Topology = tree }, subtree("s99"), "switch", "one of s2"},
+		"a subtree":         {func(w *World) { w.Topology = tree }, subtree("s2"), "", ""},
+		"no subtree":        {func(w *World) { w.Topology, w.Hosts = ring, map[string]string{} }, subtree("s2"), "switch", "several lead there"},
+		"no changes":        {func(w *World) { p := multipaxos.Protocol; p.Reconfigure = nil; w.Protocol = &p }, changing, "", "can't be changed"},
+		"no leaders":        {func(w *World) { p := multipaxos.Protocol; p.Roles = p.Roles[:1]; w.Protocol = &p }, []Fault{with("pause", whomIs("leader"))}, "whom", "no role that leads"},
+		"no such meaning":   {func(w *World) { p := multipaxos.Protocol; p.Events = p.Events[:1]; w.Protocol = &p }, []Fault{with("pause", func(f *Fault) { f.Whom, f.Trigger = []string{"acceptor1"}, Trigger{On: &On{Event: "leader_elected"}} })}, "on.event", "leader_elected"},
+		"another engine":    {func(w *World) { w.Engine = "sim" }, []Fault{with("test_elsewhere", whomIs("leader"))}, "name", "docker"},
+		"its engine":        {func(w *World) { w.Engine = "docker" }, []Fault{with("test_elsewhere", whomIs("leader"))}, "", ""},
+		"an engine unknown": {func(*World) {}, []Fault{with("test_elsewhere", whomIs("leader"))}, "", ""},
+		"a load unknown":    {func(w *World) { w.Load = 0 }, []Fault{with("pause", func(f *Fault) { f.Whom, f.Trigger = []string{"leader"}, at(time.Hour) })}, "", ""},
+		"a failpoint of memory": {
+			func(w *World) { w.Cluster.Storage = "" }, []Fault{point(control.Failpoint{Place: control.AfterPersist})}, "failpoint.place", "nothing is persisted",
+		},
+		"who leads shares a host": {
+			func(w *World) { w.Hosts["leader1"], w.Hosts["leader2"], w.Hosts["leader3"] = "h3", "h3", "h3" },
+			[]Fault{with("cut", func(f *Fault) { f.From, f.To = []string{"leader"}, []string{"random(1) of leaders"} })}, "", "share a host",
+		},
+		"groups of one host": {
+			func(w *World) { w.Hosts["leader1"], w.Hosts["leader2"] = "h3", "h3" },
+			[]Fault{with("partition", func(f *Fault) { f.Groups = [][]string{{"leader"}, {"followers"}} })}, "", "share a host",
+		},
 		"hosts that are shared": {func(w *World) { w.Hosts["leader2"] = "h3" }, []Fault{with("cut", func(f *Fault) { f.From, f.To = []string{"leader1"}, []string{"leader2"} })}, "", "hit nobody"},
 	} {
 		world := testWorld()

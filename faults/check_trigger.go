@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"quorumlab/node/consensus"
 	"quorumlab/node/control"
 )
 
@@ -42,6 +43,7 @@ func (c *checker) trigger(f Fault, kind *Kind) {
 	switch {
 	case t.At != nil:
 		c.moment("at", *t.At)
+		c.flapping(f)
 	case t.After != nil:
 		c.after(f, *t.After)
 	case t.On != nil:
@@ -129,6 +131,11 @@ func (c *checker) after(f Fault, a After) {
 	}
 	other := c.schedule[c.index[a.ID]]
 	kind, ok := Lookup(other.Kind)
+	if earliest := c.earliest(f); c.view.Load > 0 && a.By >= 0 && a.By < c.view.Load && earliest >= c.view.Load {
+		c.say("after", fmt.Sprintf("%s happens at %s at the earliest, and the load ends at %s (warm-up included)", f.ID, seconds(earliest), seconds(c.view.Load)),
+			"shorter times in the faults that it waits for, or a longer load")
+		return
+	}
 	switch {
 	case !a.Healed || !ok:
 	case !kind.Lasts:
@@ -138,16 +145,54 @@ func (c *checker) after(f Fault, a After) {
 	}
 }
 
+// earliest is the earliest time at which an entry can happen, as far as its own times and
+// those of the entries that it waits for say.
+func (c *checker) earliest(f Fault) time.Duration {
+	sum := time.Duration(0)
+	for range c.schedule { // more would be a circle, which is said elsewhere
+		t := f.Trigger
+		switch {
+		case t.At != nil:
+			return sum + *t.At
+		case t.Random != nil:
+			return sum + t.Random.From
+		case t.On != nil:
+			return sum + t.On.Delay
+		case t.After == nil:
+			return sum
+		}
+		index, ok := c.index[t.After.ID]
+		if !ok {
+			return 0
+		}
+		sum += t.After.By
+		f = c.schedule[index]
+		if t.After.Healed && !c.healed[f.ID] {
+			sum += f.For.Least
+		}
+	}
+	return 0
+}
+
+// flapping refuses what takes a link down that is down already, since that shows nothing.
+func (c *checker) flapping(f Fault) {
+	t := f.Trigger
+	if f.Kind != "link_down" && f.Kind != "isolate_subtree" || t.Every < minEvery || t.Times == 1 || f.Optional || c.healed[f.ID] {
+		return
+	}
+	switch {
+	case f.For.IsZero():
+		c.say("every", fmt.Sprintf("%s is to repeat every %s, and is never over", f.ID, seconds(t.Every)), "for, shorter than every")
+	case f.For.Least > t.Every:
+		c.say("every", fmt.Sprintf("%s is to repeat every %s, and lasts %s", f.ID, seconds(t.Every), seconds(f.For.Least)), "every longer than for")
+	}
+}
+
 // event checks the event that is waited for.
 func (c *checker) event(on On) {
 	protocol := c.view.Protocol
-	if protocol != nil && len(resolveEvent(protocol, on.Event)) == 0 {
-		var events []string
-		for _, event := range protocol.Events {
-			events = append(events, event.Kind)
-		}
-		c.bad("on.event", on.Event, fmt.Sprintf("something of %s: the events %s; what they mean: %s; the messages %s; or %s", protocol.Name,
-			strings.Join(events, ", "), strings.Join(meanings(protocol), ", "), strings.Join(messageKinds(protocol), ", "), control.TraceCommit))
+	if protocol != nil {
+		c.observable(on, protocol)
 	}
 	if on.Event == control.TraceCommit && on.Round != 0 {
 		c.bad("on.round", fmt.Sprint(on.Round), "none: commits have a slot only")
@@ -160,6 +205,34 @@ func (c *checker) event(on On) {
 	}
 }
 
+// observable refuses events that never come: those that the protocol doesn't have, clients'
+// messages, which nodes don't report, and elections of a slot, since they have none.
+func (c *checker) observable(on On, protocol *consensus.Protocol) {
+	unseen := []string{consensus.Request{}.Label().Kind, consensus.Response{}.Label().Kind}
+	kinds := resolveEvent(protocol, on.Event)
+	if len(kinds) == 0 || slices.Contains(unseen, on.Event) && slices.Equal(kinds, []string{on.Event}) {
+		var events []string
+		for _, event := range protocol.Events {
+			events = append(events, event.Kind)
+		}
+		messages := without(messageKinds(protocol), unseen)
+		want := fmt.Sprintf("something of %s: the events %s; what they mean: %s; the messages %s; or %s", protocol.Name,
+			strings.Join(events, ", "), strings.Join(meanings(protocol), ", "), strings.Join(messages, ", "), control.TraceCommit)
+		if len(kinds) > 0 {
+			c.say("on.event", fmt.Sprintf("on.event is %s, and messages to and from clients aren't reported", on.Event), want)
+			return
+		}
+		c.bad("on.event", on.Event, want)
+		return
+	}
+	election := func(kind string) bool {
+		return slices.ContainsFunc(protocol.Events, func(e consensus.EventSpec) bool { return e.Kind == kind && e.Meaning != "" })
+	}
+	if on.Slot != 0 && !slices.ContainsFunc(kinds, func(kind string) bool { return !election(kind) }) {
+		c.say("on.slot", fmt.Sprintf("on.slot is %d, and %s is about leaders, not about a slot", on.Slot, on.Event), "no slot, a message such as "+protocol.Messages[0]+", or "+control.TraceCommit)
+	}
+}
+
 // failpoint checks a place in nodes' drivers.
 func (c *checker) failpoint(f Fault, kind *Kind, point control.Failpoint) {
 	if kind.Failpoint == "" {
@@ -168,6 +241,12 @@ func (c *checker) failpoint(f Fault, kind *Kind, point control.Failpoint) {
 	}
 	if !slices.Contains(control.Places, point.Place) {
 		c.bad("failpoint.place", point.Place, "one of "+strings.Join(control.Places, ", "))
+		return
+	}
+	persists := point.Place == control.BeforePersist || point.Place == control.AfterPersist
+	if persists && storageOf(c.view.World) == control.StorageMemory {
+		c.say("failpoint.place", fmt.Sprintf("failpoint.place is %s, and with system.storage %s nothing is persisted", point.Place, control.StorageMemory),
+			"system.storage: disk or fsync, or another place")
 		return
 	}
 	applies := point.Place == control.BeforeApply || point.Place == control.AfterApply
@@ -210,50 +289,9 @@ func (c *checker) span(f Fault, kind *Kind) {
 	}
 }
 
-// rates refuses schedules of too many faults a second.
-func (c *checker) rates() {
-	sum, most, fastest := 0.0, 0.0, 0
-	for i, f := range c.schedule {
-		rate := c.rate(f.Trigger)
-		sum += rate
-		if rate > most {
-			most, fastest = rate, i
-		}
+// disk refuses to prepare a disk that nobody will ever find.
+func (c *checker) disk(f Fault) {
+	if f.Kind == "crash" && slices.Contains(Disks, f.Disk) && f.For.IsZero() && !c.healed[f.ID] {
+		c.say("disk", fmt.Sprintf("disk is %s, and the process is never started again to find it", f.Disk), "for beside it, or no disk")
 	}
-	if sum <= maxRate {
-		return
-	}
-	key := "every"
-	if c.schedule[fastest].Trigger.Random != nil {
-		key = "random.mean"
-	}
-	c.at = fastest
-	c.say(key, fmt.Sprintf("the schedule has about %.4g faults a second, %.4g of them by this entry", sum, most), fmt.Sprintf("at most %d a second in all", maxRate))
-}
-
-// rate is how many times a second an entry fires while it repeats, as far as its times say;
-// a short burst is spread over a second.
-func (c *checker) rate(t Trigger) float64 {
-	step, start := t.Every, time.Duration(0)
-	switch {
-	case t.Random != nil:
-		step, start = t.Random.Mean, t.Random.From
-	case t.At != nil:
-		start = *t.At
-	}
-	if step <= 0 {
-		return 0
-	}
-	window := t.Until
-	if window == 0 {
-		window = c.view.Load
-	}
-	if window -= start; window <= 0 {
-		window = 24 * time.Hour // it isn't known yet
-	}
-	count := window.Seconds() / step.Seconds()
-	if t.Times > 0 {
-		count = min(count, float64(t.Times))
-	}
-	return count / max(1, min(window.Seconds(), count*step.Seconds()))
 }

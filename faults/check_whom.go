@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -151,6 +152,134 @@ func (c *checker) overlaps(f Fault) {
 			}
 		}
 		taken = append(taken, hosts)
+	}
+	c.surelyOverlaps(f)
+}
+
+// surelyOverlaps refuses groups of which one has all hosts that another one's leader,
+// followers or pick can be on, whoever that will be.
+func (c *checker) surelyOverlaps(f Fault) {
+	if c.changing {
+		return
+	}
+	for i, group := range f.Groups {
+		for _, text := range group {
+			selector, err := ParseSelector(text)
+			if err != nil {
+				continue
+			}
+			if _, known := c.static([]Selector{selector}); known {
+				continue
+			}
+			hosts := c.view.hosts(c.most([]string{text}))
+			for j, other := range f.Groups {
+				same := selector.Pick == "" && slices.Contains(other, text)
+				if j == i || len(hosts) == 0 || !same && len(without(hosts, c.view.hosts(c.least(other)))) > 0 {
+					continue
+				}
+				c.say(fmt.Sprintf("groups.%d", max(i, j)), fmt.Sprintf("the groups %d and %d overlap: group %d has %s, whoever that is", min(i, j)+1, max(i, j)+1, j+1, text),
+					"each host in one group, such as [[leader], [followers]]")
+				return
+			}
+		}
+	}
+}
+
+// least are the nodes that selectors are known to mean beforehand.
+func (c *checker) least(texts []string) []string {
+	nodes, _ := c.static(c.parsed(texts))
+	return nodes
+}
+
+// most are all nodes that selectors may mean.
+func (c *checker) most(texts []string) []string {
+	selectors := c.parsed(texts)
+	members := c.members
+	if c.changing { // spares may be called upon
+		world := c.view.World
+		world.Cluster.Nodes = slices.Clone(world.Cluster.Nodes)
+		for i := range world.Cluster.Nodes {
+			world.Cluster.Nodes[i].Spare = false
+		}
+		members = newMembership(newView(world))
+	}
+	all := &cast{members: members, leaders: func() []string { return nil }}
+	for i := range selectors {
+		selectors[i].Pick = ""
+		if selectors[i].Set == SetLeader {
+			selectors[i].Set = SetFollowers // of nobody, that is all who can lead
+		}
+	}
+	return all.resolve(selectors)
+}
+
+// parsed leaves out what is no selector, which is said elsewhere.
+func (c *checker) parsed(texts []string) []Selector {
+	var selectors []Selector
+	for _, text := range texts {
+		if selector, err := ParseSelector(text); err == nil {
+			selectors = append(selectors, selector)
+		}
+	}
+	return selectors
+}
+
+// oneHost refuses to divide processes that share one host, whoever they will be.
+func (c *checker) oneHost(f Fault, kind *Kind) {
+	var from, to []string
+	switch {
+	case kind.Name == "cut" || kind.Name == "degrade" && len(f.To) > 0:
+		from, to = c.most(f.From), c.most(f.To)
+	case kind.Name == "partition" && len(f.Groups) > 0:
+		from = c.most(slices.Concat(f.Groups...))
+		to = from
+	case kind.Name == "partition":
+		from, to = c.view.servers, c.view.servers
+	default:
+		return
+	}
+	for _, a := range c.view.hosts(from) {
+		if len(without(c.view.hosts(to), []string{a})) > 0 {
+			return
+		}
+	}
+	c.say("", fmt.Sprintf("%s would hit nobody: all of these processes share a host", kind.Name), nothingToChange(kind))
+}
+
+// membershipInOrder refuses to remove the last process of a role, once the changes before
+// are carried out. It is known if each happens once, at a time, and names whom.
+func (c *checker) membershipInOrder() {
+	var order []int
+	for i, f := range c.schedule {
+		if kind, ok := Lookup(f.Kind); !ok || kind.Hits != HitsCluster || f.Fault != "" {
+			continue
+		}
+		_, known := c.static(c.parsed(f.Whom))
+		if !known || f.Trigger.At == nil || f.Trigger.Every != 0 {
+			return
+		}
+		order = append(order, i)
+	}
+	if len(order) < 2 || len(c.problems) > 0 {
+		return // one alone has been looked at
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(*c.schedule[i].Trigger.At, *c.schedule[j].Trigger.At) })
+	members := newMembership(c.view)
+	for _, i := range order {
+		f := c.schedule[i]
+		change := f.Change
+		if f.Kind != "reconfigure" {
+			nodes := (&cast{members: members}).resolve(c.parsed(f.Whom))
+			change = members.change(nodes, f.Role, f.Kind == "add_server")
+			in := func(node string) bool { return slices.Contains(members.of(c.view.roles(replaceable)...), node) }
+			if change == nil && f.Kind == "remove_server" && slices.ContainsFunc(nodes, in) {
+				kind, _ := Lookup(f.Kind)
+				c.at = i
+				c.say("whom", fmt.Sprintf("%s would be removed, the last with its role by then", strings.Join(nodes, ", ")), nothingToChange(kind))
+				return
+			}
+		}
+		members.adopt(change)
 	}
 }
 

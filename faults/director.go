@@ -196,7 +196,7 @@ func (d *Director) Done(order Order, at time.Duration, err error) []Order {
 		return nil
 	}
 	switch {
-	case !o.hit:
+	case order.arms, !o.hit:
 		return nil // a failpoint was armed, or disarmed
 	case !order.Heal && o.applied == nil:
 		d.applied(o, at)

@@ -11,6 +11,9 @@ type Effects struct {
 	Nodes []NodeEffect
 	Links []LinkEffect
 	Pairs []PairEffect
+	// Hit are processes that are hit without an effect on themselves: those that effects on
+	// links or pairs cut off from most servers, or whose roles a change gives or takes.
+	Hit []string
 	// Change, unless empty, is a change of the configuration in the protocol's own JSON.
 	Change json.RawMessage
 	// Heals are the IDs of faults whose active occurrences are healed.

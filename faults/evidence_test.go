@@ -147,7 +147,9 @@ func TestHealingAfterAFaultIsOverIsRefused(t *testing.T) {
 		"before its times": {Trigger{Random: &Random{Mean: time.Second, From: 5 * time.Second}}, Span{}, 5 * time.Second, "happens after 5s"},
 		"when it is over":  {at(2 * time.Second), lasting(time.Second), 3 * time.Second, "is over at 3s"},
 		"while it may be":  {at(2 * time.Second), Span{Least: time.Second, Most: 2 * time.Second}, 3 * time.Second, ""},
-		"of another round": {Trigger{At: at(2 * time.Second).At, Every: 5 * time.Second}, lasting(time.Second), 8 * time.Second, ""},
+		"of another round": {Trigger{At: at(2 * time.Second).At, Every: 5 * time.Second}, lasting(time.Second), 7500 * time.Millisecond, ""},
+		"after a round":    {Trigger{At: at(2 * time.Second).At, Every: 5 * time.Second}, lasting(time.Second), 8 * time.Second, "is over at 8s"},
+		"after the last":   {Trigger{At: at(2 * time.Second).At, Every: 5 * time.Second, Times: 2}, lasting(2 * time.Second), 13 * time.Second, "is over at 9s"},
 		"of a mean":        {at(2 * time.Second), Span{Mean: time.Second}, 30 * time.Second, ""},
 	} {
 		pause.Trigger, pause.For = c.trigger, c.span

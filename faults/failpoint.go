@@ -15,7 +15,8 @@ const evidenceReached = "failpoint"
 
 // arm arms an entry's failpoint, unless it has fired often enough, at the nodes that its
 // selectors pick now: without any, at all servers. One that may happen again is armed
-// again once it is healed, or at once if it is for good.
+// again once it is healed, or at once if it is for good. Nobody may lead then, so soon
+// after a crash: who will can't be known, and the leader stands for all that could.
 func (d *Director) arm(e *entry, at time.Duration) []Order {
 	if e.counted >= max(e.fault.Trigger.Times, 1) || e.armed != nil {
 		return nil
@@ -26,19 +27,22 @@ func (d *Director) arm(e *entry, at time.Duration) []Order {
 		e.whom = []Selector{{Set: SetAll}}
 	}
 	c := d.cast(generator(d.seed, e.index, o.number, drawTargets))
-	c.reachable = d.up
+	c.reachable, c.candidates = d.up, true
 	o.armed = slices.DeleteFunc(c.resolve(e.whom), func(node string) bool { return !d.up(node) })
 	if len(o.armed) == 0 {
 		o.hit, o.requested = true, &at
 		return nil
 	}
 	e.armed = o
-	return []Order{d.order(o, false, at, o.armed...)}
+	order := d.order(o, false, at, o.armed...)
+	order.arms = true
+	return []Order{order}
 }
 
-// Reached takes a failpoint that a node has reached: the node has done what it says. The
-// failpoint is disarmed at all others. If another node comes there before it is, that one
-// is hit too.
+// Reached takes a failpoint that a node has reached, where it stands still until it is
+// told otherwise. The first one is hit: a crash ends it while it stands there, a pause
+// leaves it there. The failpoint is disarmed at all others, so that any that have come
+// there meanwhile go on.
 func (d *Director) Reached(now time.Duration, node string, reached control.Reached) []Order {
 	orders := d.Advance(now)
 	i := slices.IndexFunc(d.occurrences, func(o *occurrence) bool { return len(o.armed) > 0 && o.pointID() == reached.ID })
@@ -47,57 +51,32 @@ func (d *Director) Reached(now time.Duration, node string, reached control.Reach
 	}
 	o := d.occurrences[i]
 	e := o.entry
-	if _, known := o.byNode[node]; known && o.active {
+	if e.armed != o { // somebody else was first, or the load is over
+		o.late = node
 		return orders
 	}
-	effect := e.pointEffect(o, node)
+	e.armed = nil
+	o.hit, o.requested, o.effects = true, &now, Effects{Nodes: []NodeEffect{e.pointEffect(o, node)}}
+	o.cause = fmt.Sprintf("%s, reached at %s", e.fault.Trigger, node)
 	o.evidence = append(o.evidence, observed{now, results.Evidence{
 		Kind: evidenceReached, Target: node, Found: !reached.Unacknowledged,
 		Text: "the node has reached " + e.fault.Trigger.String() + describeReached(reached),
 	}})
-	if o.hit {
-		return append(orders, d.reachedToo(o, node, effect, now)...)
-	}
-	e.armed = nil
-	o.hit, o.requested, o.effects = true, &now, Effects{Nodes: []NodeEffect{effect}}
-	o.cause = fmt.Sprintf("%s, reached at %s", e.fault.Trigger, node)
 	order := d.apply(o, now)
 	order.Nodes = d.order(o, false, now, o.armed...).Nodes // the others are disarmed
 	orders = append(orders, order)
-	d.applied(o, now)
+	if e.stalls() {
+		d.applied(o, now) // it stands still already
+	}
 	orders = append(orders, d.Advance(now)...)
-	switch {
-	case d.over && (!e.kind.Final || !e.fault.For.IsZero()):
-		orders = append(orders, d.heal(o, now)...)
-	case !d.over && e.kind.Final && e.fault.For.IsZero():
+	if e.kind.Final && e.fault.For.IsZero() {
 		orders = append(orders, d.arm(e, now)...)
 	}
 	return orders
 }
 
-// reachedToo adds a node to an occurrence that has fired at another one already.
-func (d *Director) reachedToo(o *occurrence, node string, effect NodeEffect, now time.Duration) []Order {
-	o.effects.Nodes = append(o.effects.Nodes, effect)
-	if !o.active { // healed: so is this one, at once
-		state := d.node(node, nil)
-		state.Start = !state.Down
-		d.starting[node] = state.Start
-		return []Order{{Occurrence: o.index, Heal: true, Requested: now, Nodes: []NodeState{state}}}
-	}
-	o.byNode[node] = len(o.effects.Nodes) - 1
-	if d.node(node, nil).Down {
-		d.unstall(node)
-	}
-	order := Order{Occurrence: o.index, Requested: now, Nodes: []NodeState{d.node(node, nil)}}
-	for _, expectation := range effect.Expect {
-		d.expect(o, &order, expectation)
-	}
-	d.await(o)
-	return []Order{order}
-}
-
-// pointEffect is what the failpoint does to the node that reaches it: a crash is that of
-// the kind; one that stalls does so until the failpoint is gone from its state.
+// pointEffect is what is done to the node that has reached the failpoint: a crash is that
+// of the kind; one that stalls does so until the failpoint is gone from its state.
 func (e *entry) pointEffect(o *occurrence, node string) NodeEffect {
 	if e.stalls() {
 		point := e.failpoint(o)
@@ -106,6 +85,18 @@ func (e *entry) pointEffect(o *occurrence, node string) NodeEffect {
 		}}
 	}
 	return e.kind.Effects(&Scene{Fault: e.fault, Nodes: []string{node}}).Nodes[0]
+}
+
+// unreached says why a failpoint that was armed has hit nobody. How often nodes passed it
+// on the way to its count, they don't say.
+func (o *occurrence) unreached() string {
+	switch {
+	case o.late != "":
+		return o.late + " came to it when the load was over"
+	case o.entry.fault.Trigger.Failpoint.Count > 1:
+		return fmt.Sprintf("no node came to it often enough, which is %d times", o.entry.fault.Trigger.Failpoint.Count)
+	}
+	return "no node has reached it"
 }
 
 func describeReached(reached control.Reached) string {

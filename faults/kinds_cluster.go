@@ -22,7 +22,7 @@ func reconfigure() *Kind {
 		Evidence: configurationEvidence,
 		Ways:     [][]Parameter{{ParameterChange}},
 		Check:    checkReconfigure,
-		Effects:  func(scene *Scene) Effects { return Effects{Change: scene.Fault.Change} },
+		Effects:  func(scene *Scene) Effects { return scene.changing(scene.Fault.Change) },
 	}
 }
 
@@ -64,7 +64,7 @@ func addServer() *Kind {
 		Ways:     [][]Parameter{{ParameterWhom}}, Takes: []Parameter{ParameterRole},
 		Check: checkServer,
 		Effects: func(scene *Scene) Effects {
-			return Effects{Change: scene.members.change(scene.Nodes, scene.Fault.Role, true)}
+			return scene.changing(scene.members.change(scene.Nodes, scene.Fault.Role, true))
 		},
 	}
 }
@@ -77,7 +77,7 @@ func removeServer() *Kind {
 		Ways:     [][]Parameter{{ParameterWhom}}, Takes: []Parameter{ParameterRole},
 		Check: checkServer,
 		Effects: func(scene *Scene) Effects {
-			return Effects{Change: scene.members.change(scene.Nodes, scene.Fault.Role, false)}
+			return scene.changing(scene.members.change(scene.Nodes, scene.Fault.Role, false))
 		},
 	}
 }

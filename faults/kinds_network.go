@@ -21,7 +21,11 @@ func linkDown() *Kind {
 		Evidence: linkEvidence,
 		Ways:     [][]Parameter{{ParameterLinks}}, Takes: []Parameter{ParameterEnds}, Lasts: true,
 		Effects: func(scene *Scene) Effects {
-			return Effects{Links: scene.links(scene.chosen(), LinkEffect{Down: true})}
+			effects := Effects{Links: scene.links(scene.chosen(), LinkEffect{Down: true})}
+			if !scene.probing {
+				effects.Hit = scene.fewer(scene.view.parts(effects.Links))
+			}
+			return effects
 		},
 	}
 }
@@ -33,7 +37,7 @@ func isolate() *Kind {
 		Evidence: linkEvidence,
 		Ways:     [][]Parameter{{ParameterWhom}}, Lasts: true,
 		Effects: func(scene *Scene) Effects {
-			return Effects{Links: scene.links(scene.ofNodes(), LinkEffect{Down: true})}
+			return Effects{Links: scene.links(scene.ofNodes(), LinkEffect{Down: true}), Hit: scene.on(scene.Hosts(scene.Nodes))}
 		},
 	}
 }
@@ -50,7 +54,8 @@ func isolateSubtree() *Kind {
 			if !ok {
 				return Effects{}
 			}
-			return Effects{Links: []LinkEffect{{Link: scene.World.Topology.Links[link].Name, Down: true}}}
+			links := []LinkEffect{{Link: scene.World.Topology.Links[link].Name, Down: true}}
+			return Effects{Links: links, Hit: scene.on(scene.view.below(scene.Fault.Switch, links))}
 		},
 	}
 }
@@ -176,9 +181,13 @@ func partition() *Kind {
 			}
 			if sides == nil {
 				side := scene.Hosts(scene.Nodes)
-				sides = [][]string{side, scene.OtherHosts(side)}
+				effects := scene.divide([][]string{side, scene.OtherHosts(side)})
+				effects.Hit = scene.on(side)
+				return effects
 			}
-			return scene.divide(sides)
+			effects := scene.divide(sides) // which puts each host on one side
+			effects.Hit = scene.fewer(sides)
+			return effects
 		},
 	}
 }
@@ -270,9 +279,10 @@ func degrading(scene *Scene) Effects {
 	lay := scene.Fault.Parameters.Link
 	switch {
 	case len(scene.Fault.Links) > 0:
-		return Effects{Links: scene.links(scene.chosen(), LinkEffect{Lay: lay})}
+		links := scene.links(scene.chosen(), LinkEffect{Lay: lay})
+		return Effects{Links: links, Hit: scene.on(scene.allLinksIn(links))}
 	case len(scene.Fault.Whom) > 0:
-		return Effects{Links: scene.links(scene.ofNodes(), LinkEffect{Lay: lay})}
+		return Effects{Links: scene.links(scene.ofNodes(), LinkEffect{Lay: lay}), Hit: scene.on(scene.Hosts(scene.Nodes))}
 	}
 	stage := lay(topologies.Parameters{})
 	pairs := pairSet{probing: scene.probing}

@@ -181,7 +181,7 @@ func TestEachFaultOfTheNetworkTakesDownWhatItSays(t *testing.T) {
 }
 
 func TestAHostThatIsInSeveralGroupsIsInTheFirst(t *testing.T) {
-	l := newLab(t, testWorld(), Fault{Kind: "partition", Parameters: Parameters{Groups: [][]string{{"leader", "client1"}, {"leaders"}}}, Trigger: at(0)})
+	l := newLab(t, testWorld(), Fault{Kind: "partition", Parameters: Parameters{Groups: [][]string{{"leader", "client1"}, {"followers", "leader1"}}}, Trigger: at(0)})
 	l.until(0)
 	same(t, "pairs", l.downPairs(), []string{"h10>h4", "h3>h4", "h4>h10", "h4>h3"})
 }

@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -79,6 +80,25 @@ func (m *membership) change(nodes []string, role string, add bool) json.RawMessa
 		panic("faults: names without JSON: " + err.Error())
 	}
 	return change
+}
+
+// changing is the effect of a change of the configuration; it hits those whose roles change.
+func (s *Scene) changing(change json.RawMessage) Effects {
+	if len(change) == 0 {
+		return Effects{}
+	}
+	next := membership{view: s.members.view, has: maps.Clone(s.members.has)}
+	next.adopt(change)
+	effects := Effects{Change: change}
+	for _, node := range s.members.view.Cluster.Nodes {
+		for role := range next.has {
+			if slices.Contains(next.has[role], node.Name) != slices.Contains(s.members.has[role], node.Name) {
+				effects.Hit = append(effects.Hit, node.Name)
+				break
+			}
+		}
+	}
+	return effects
 }
 
 // adopt takes on a change of the configuration, as far as it has the shape of change's.

@@ -26,6 +26,8 @@ type Order struct {
 	Reconfigure *Reconfiguration
 	// Expect is what proves it.
 	Expect []Expectation
+	// arms is true if it but arms a failpoint, which may fire before all nodes have it.
+	arms bool
 }
 
 // NodeState is how a node shall be. Down comes before Paused, Paused before CPUShare.

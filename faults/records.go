@@ -46,6 +46,9 @@ func (o *occurrence) record() results.Fault {
 	for _, e := range o.effects.Nodes {
 		record.Nodes = append(record.Nodes, e.Node)
 	}
+	if !o.effects.none() {
+		record.Nodes = append(record.Nodes, o.effects.Hit...)
+	}
 	for _, e := range o.effects.Links {
 		record.Links = append(record.Links, e.Link)
 	}
@@ -108,7 +111,7 @@ func (o *occurrence) outcome() (outcome, reason string) {
 	case o.failed != "":
 		return results.FaultFailed, o.failed
 	case !o.hit:
-		return results.FaultNeverFired, "no node has reached it"
+		return results.FaultNeverFired, o.unreached()
 	case o.effects.none(), len(o.effects.Heals) > 0:
 		return results.FaultNobody, o.entry.nobody()
 	case o.applied == nil:

@@ -54,6 +54,8 @@ type cast struct {
 	random  *rand.Rand
 	// reachable, unless nil, restricts random picks.
 	reachable func(node string) bool
+	// candidates has the leader stand for all that could lead while nobody does.
+	candidates bool
 }
 
 // resolve is the union of the selectors, in the cluster's order.
@@ -108,6 +110,9 @@ func (c *cast) set(selector Selector) []string {
 			if _, ok := v.nodes[leader]; ok {
 				return []string{leader}
 			}
+		}
+		if c.candidates {
+			return c.members.of(v.roles(leads)...)
 		}
 		return nil
 	case SetFollowers:

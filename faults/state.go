@@ -20,9 +20,10 @@ type occurrence struct {
 	byPair map[[2]string]int
 
 	// armed are the nodes whose failpoint is armed on its behalf; hit is true once it
-	// fired.
+	// fired. late is who came to it last when it was disarmed.
 	armed []string
 	hit   bool
+	late  string
 	// active is true until it is healed, healing from then on.
 	active, healing bool
 	// heals are those that it heals, if it is of such a kind.
@@ -167,14 +168,15 @@ func (d *Director) order(o *occurrence, heals bool, at time.Duration, nodes ...s
 	return order
 }
 
-// failpoint is the entry's as a node is told.
+// failpoint is the entry's as a node is told: whatever the kind does, the node stands still
+// there until the director has decided whether it is the one that is hit.
 func (e *entry) failpoint(o *occurrence) control.Failpoint {
 	point := *e.fault.Trigger.Failpoint
-	point.ID, point.Action = o.pointID(), e.kind.Failpoint
+	point.ID, point.Action = o.pointID(), control.ActionStall
 	return point
 }
 
-// stalls tells whether the entry makes processes hang at a failpoint.
+// stalls tells whether the entry leaves processes hanging at a failpoint.
 func (e *entry) stalls() bool {
 	return e.fault.Trigger.Failpoint != nil && e.kind.Failpoint == control.ActionStall
 }

@@ -48,8 +48,9 @@ type breaker struct {
 	// startNS is when the load begins, on CLOCK_MONOTONIC.
 	startNS atomic.Int64
 
-	// What follows belongs to the loop.
+	// What follows belongs to the loop. What was reported before begin waits in early.
 	begun bool
+	early []func() []faults.Order
 	// busy counts orders that are being carried out, proofs that are awaited.
 	busy  int
 	lines map[string]*line
@@ -172,7 +173,12 @@ func (b *breaker) begin(ctx context.Context, startNS int64) error {
 	return b.ask(ctx, func() []faults.Order {
 		b.startNS.Store(startNS)
 		b.begun = true
-		return nil
+		var orders []faults.Order
+		for _, step := range b.early {
+			orders = append(orders, step()...)
+		}
+		b.early = nil
+		return orders
 	})
 }
 
@@ -254,7 +260,11 @@ func (b *breaker) issue(ctx context.Context, orders []faults.Order) {
 		}
 		p := &parts{b: b, order: order, left: 1, baseline: b.net.state()}
 		for _, node := range order.Nodes {
-			b.line(ctx, p, "node "+node.Node, func() error { return b.nodes[node.Node].set(ctx, p, node) })
+			n := b.nodes[node.Node]
+			if node.Down {
+				n.note(func(n *brokenNode) { n.killing++ })
+			}
+			b.line(ctx, p, "node "+node.Node, func() error { return n.set(ctx, p, node) })
 		}
 		for _, link := range order.Links {
 			b.line(ctx, p, "link "+link.Link, func() error { return b.net.setLink(ctx, link) })

@@ -31,6 +31,9 @@ const (
 	rateShare      = 0.2
 	// fastestRate is the largest one that trains of this size can tell from none.
 	fastestRate = 200_000_000
+	// farApart is how far apart frames must have come for it to be seen that they no longer
+	// do, on a machine that is busy.
+	farApart = 500 * time.Microsecond
 	// A share counts as changed if it is changeSigmas standard deviations from what it was
 	// before, and as what it shall be within fitSigmas.
 	changeSigmas = 3
@@ -324,38 +327,59 @@ func changed(count, of, before, want float64, healed bool) bool {
 }
 
 // rate judges a changed rate by how far apart full frames come that were sent back to
-// back.
+// back: as far as the rate wants and, where frames came further apart before, no longer so.
 func (t *treatment) rate(ctx context.Context) (bool, string, error) {
 	if t.before.RateBPS == t.now.RateBPS {
 		return true, "", nil
 	}
-	if t.now.RateBPS == 0 || t.now.RateBPS > fastestRate {
+	stages, _ := t.net.state().stages(t.sender, t.receiver)
+	least, most := spacings(t.before, t.now, stages)
+	if least == 0 && most == 0 {
 		return true, fmt.Sprintf("its rate of %s is above what can be told from none here", topologies.FormatRate(t.now.RateBPS)), nil
 	}
-	stages, _ := t.net.state().stages(t.sender, t.receiver)
-	slowest := t.now.RateBPS
-	for _, p := range stages {
-		if p.RateBPS > 0 {
-			slowest = min(slowest, p.RateBPS)
-		}
-	}
-	spacing := time.Duration(trainBytes * 8 * int64(time.Second) / slowest)
 	delay, _, _ := delayOf(stages, trainBytes)
 	frames := rateFrames
 	if queue := t.now.QueueFrames; queue > 0 {
 		frames = min(frames, max(queue, 2))
 	}
 	came, err := t.send(ctx, train{from: t.sender, to: t.receiver, frames: frames, bytes: trainBytes,
-		patience: 2*delay + time.Duration(frames)*spacing + lostAfter}, nil)
+		patience: 2*delay + time.Duration(frames)*max(least, most) + lostAfter}, nil)
 	if err != nil {
 		return false, "", err
 	}
 	if len(came.delays) < 2 {
 		return false, fmt.Sprintf("%d of %d frames of a train arrived", len(came.delays), came.sent), nil
 	}
-	text := fmt.Sprintf("full frames came %.3f ms apart (%.3f ms is wanted)", ms(came.spacing), ms(spacing))
+	text := fmt.Sprintf("full frames came %.3f ms apart (%.3f ms is wanted", ms(came.spacing), ms(least))
+	if most > 0 {
+		text += fmt.Sprintf(", %.3f ms was before", ms(most))
+	}
 	// What else the link carries comes in between.
-	return float64(came.spacing) >= (1-rateShare)*float64(spacing), text, nil
+	found := float64(came.spacing) >= (1-rateShare)*float64(least)
+	return found && (most == 0 || float64(came.spacing) < (1-rateShare)*float64(most)), text + ")", nil
+}
+
+// spacings are how far apart full frames come at least, over these stages, and how far
+// apart they came before if that was further; 0 is unknown: too close to be told from
+// nothing, or alike.
+func spacings(before, now topologies.Parameters, stages []topologies.Parameters) (least, was time.Duration) {
+	apart := func(rate int64) time.Duration {
+		if rate == 0 || rate > fastestRate {
+			return 0
+		}
+		return time.Duration(trainBytes * 8 * int64(time.Second) / rate)
+	}
+	slowest := apart(now.RateBPS)
+	for _, p := range stages {
+		slowest = max(slowest, apart(p.RateBPS))
+	}
+	if least = slowest; apart(now.RateBPS) == 0 {
+		least = 0
+	}
+	if was = apart(before.RateBPS); was < farApart || float64(slowest) > (1-2*rateShare)*float64(was) {
+		was = 0
+	}
+	return least, was
 }
 
 // evidenceExecutor is who executes the links.

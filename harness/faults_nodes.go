@@ -32,12 +32,17 @@ type brokenNode struct {
 	paused    bool
 	share     float64
 	injection control.Injection
+	// itself is true if its last life ended by itself because of a fault that is in force:
+	// no order but one with Start begins another.
+	itself bool
 
 	mu sync.Mutex
 	// last is the last life that has ended.
 	last life
-	// pausing is paused, for others to read.
-	pausing bool
+	// mute is true while the process is starting, or paused: it would answer nothing.
+	mute bool
+	// killing counts the orders under way that end a process.
+	killing int
 }
 
 // life is one that has ended.
@@ -73,41 +78,70 @@ func (n *brokenNode) note(change func(*brokenNode)) {
 func (n *brokenNode) answers() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.pausing
+	return !n.mute
 }
 
-// set has the node be as an order wants it.
+// mayEnd tells whether an injection may have a process end by itself.
+func mayEnd(injection control.Injection) bool {
+	return injection.FailWrites || injection.FullDisk ||
+		slices.ContainsFunc(injection.Failpoints, func(f control.Failpoint) bool { return f.Action == control.ActionCrash })
+}
+
+// set has the node be as an order wants it. A process that has ended by itself, as a fault
+// wanted, and whose end the director is yet to learn of, is past being changed.
 func (n *brokenNode) set(ctx context.Context, p *parts, want faults.NodeState) error {
+	if want.Down {
+		defer n.note(func(n *brokenNode) { n.killing-- })
+	}
 	s := n.b.t.members.live(n.name)
 	p.about(n.name, s)
 	switch {
 	case want.Down && s == nil:
+		n.itself = false
 		return nil
 	case want.Down:
 		return n.end(ctx, s, want.Disk)
+	case s == nil && n.itself && !want.Start:
+		return nil
 	case s == nil:
 		return n.restart(ctx, p, want)
 	}
+	explained := mayEnd(n.injection) || mayEnd(want.Injection)
+	err := errEnded
 	select {
 	case <-s.process.Done():
-		if !want.Start {
-			return fmt.Errorf("%s: %w", n.name, errEnded)
-		}
-		n.b.fell(n.name, s)
-		return n.restart(ctx, p, want)
 	default:
+		err = n.change(ctx, p, s, want)
 	}
-	err := n.change(ctx, p, s, want)
-	if !want.Start || !errors.Is(err, errEnded) {
-		return err
+	ended := errors.Is(err, errEnded) || errors.Is(err, os.ErrProcessDone)
+	switch {
+	case ended && !want.Start && explained:
+		return nil
+	case err != nil && !(ended && want.Start):
+		return fmt.Errorf("%s: %w", n.name, err)
+	case !want.Start || !ended && !n.doomed(ctx, s):
+		return nil
 	}
 	select {
 	case <-s.process.Done():
+	case <-time.After(killTimeout):
+		return fmt.Errorf("%s lives on without a disk", n.name)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	n.b.fell(n.name, s)
 	return n.restart(ctx, p, want)
+}
+
+// doomed tells whether the disk has refused the process something: it is about to end.
+func (n *brokenNode) doomed(ctx context.Context, s *session) bool {
+	if n.paused {
+		return false
+	}
+	asking, cancel := answering(ctx)
+	defer cancel()
+	standing, err := s.standing(asking)
+	return errors.Is(err, errEnded) || err == nil && standing.Injected.RefusedBytes > 0
 }
 
 // end ends the process as SIGKILL does, and waits until it is gone.
@@ -149,9 +183,9 @@ func (b *breaker) fell(name string, s *session) {
 			failed = control.Line{}
 		}
 		n.last = life{session: s, gone: b.now(), failed: failed}
-		n.pausing = false
+		n.mute = false
 	})
-	n.paused, n.share, n.injection = false, 1, control.Injection{}
+	n.paused, n.share, n.injection, n.itself = false, 1, control.Injection{}, false
 }
 
 // disk is the folder of its files.
@@ -207,12 +241,14 @@ func (n *brokenNode) restart(ctx context.Context, p *parts, want faults.NodeStat
 	if err != nil {
 		return fmt.Errorf("starting %s again: %w", n.name, err)
 	}
+	n.note(func(n *brokenNode) { n.mute = true })
 	n.b.t.members.born(n.name, s)
-	n.injection = want.Injection
+	n.injection, n.itself = want.Injection, false
 	n.b.listen(n.name, s)
 	if err := n.b.t.greet(starting, n.name, s); err != nil {
 		return fmt.Errorf("starting %s again: %w", n.name, err)
 	}
+	n.note(func(n *brokenNode) { n.mute = false })
 	return n.change(ctx, p, s, want)
 }
 
@@ -242,11 +278,15 @@ func (n *brokenNode) change(ctx context.Context, p *parts, s *session, want faul
 }
 
 func (n *brokenNode) signal(s *session, signal os.Signal, paused bool) error {
-	if err := s.process.Signal(signal); err != nil {
+	n.note(func(n *brokenNode) { n.mute = true })
+	err := s.process.Signal(signal)
+	if err == nil {
+		n.paused = paused
+	}
+	n.note(func(broken *brokenNode) { broken.mute = n.paused })
+	if err != nil {
 		return fmt.Errorf("signalling %s: %w", n.name, err)
 	}
-	n.paused = paused
-	n.note(func(n *brokenNode) { n.pausing = paused })
 	return nil
 }
 
@@ -286,7 +326,7 @@ func (b *breaker) listen(name string, s *session) {
 					b.ended(ctx, name, s)
 					return
 				}
-				b.heard(ctx, name, line)
+				b.heard(ctx, name, s, line)
 			case <-ctx.Done():
 				return
 			}
@@ -294,17 +334,34 @@ func (b *breaker) listen(name string, s *session) {
 	})
 }
 
-func (b *breaker) heard(ctx context.Context, name string, line control.Line) {
+func (b *breaker) heard(ctx context.Context, name string, s *session, line control.Line) {
 	offset := b.offsets[b.t.hosts[name]]
 	at := func(timeNS int64) time.Duration { return time.Duration(timeNS-b.startNS.Load()) - offset }
 	switch {
 	case line.Trace != nil:
-		b.tell(ctx, func() []faults.Order { return b.director.Observe(at(line.Trace.TimeNS), name, *line.Trace) })
+		b.report(ctx, func() []faults.Order { return b.director.Observe(at(line.Trace.TimeNS), name, *line.Trace) })
 	case line.Reached != nil:
-		b.tell(ctx, func() []faults.Order { return b.director.Reached(at(line.Reached.TimeNS), name, *line.Reached) })
+		b.report(ctx, func() []faults.Order { return b.director.Reached(at(line.Reached.TimeNS), name, *line.Reached) })
 	case line.Event == control.EventFailed:
-		b.nodes[name].note(func(n *brokenNode) { n.last = life{session: b.t.members.live(name), failed: line} })
+		b.nodes[name].note(func(n *brokenNode) {
+			if n.last.session != s { // it may be known by now that it has ended
+				n.last = life{session: s}
+			}
+			n.last.failed = line
+		})
 	}
+}
+
+// report has the director learn what a node has done, once times can be told: what was
+// done before begin is told then.
+func (b *breaker) report(ctx context.Context, step func() []faults.Order) {
+	b.tell(ctx, func() []faults.Order {
+		if !b.begun {
+			b.early = append(b.early, step)
+			return nil
+		}
+		return step()
+	})
 }
 
 // ended tells the director of an end that no order demanded. One that a fault explains is
@@ -316,10 +373,25 @@ func (b *breaker) ended(ctx context.Context, name string, s *session) {
 		return
 	}
 	gone := b.now()
-	b.tell(ctx, func() []faults.Order {
-		if b.t.members.live(name) == s && b.director.Ended(gone, name) {
-			b.thing("node "+name).add(&b.working, func() { b.fell(name, s) })
+	b.report(ctx, func() []faults.Order {
+		n := b.nodes[name]
+		if b.t.members.live(name) != s || n.isKilled() || !b.director.Ended(gone, name) {
+			return nil
 		}
+		b.thing("node "+name).add(&b.working, func() {
+			if b.t.members.live(name) == s {
+				b.fell(name, s)
+				n.itself = true
+			}
+		})
 		return nil
 	})
+}
+
+// isKilled tells whether an order under way ends the process. It may have been taken back
+// by now, so that the director would take the end for one that nobody asked for.
+func (n *brokenNode) isKilled() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.killing > 0
 }

@@ -19,11 +19,16 @@ const (
 	slowTime      = 500 * time.Millisecond
 	leastSlowTime = 100 * time.Millisecond
 	slowTolerance = 0.15
+	// It must be stopped for half of what is wanted at least and, healed, for mostStopped of
+	// the time at most, since that is 0 but for what is measured at the edges.
+	leastStopped = 0.5
+	mostStopped  = 0.01
 	// A node's clock may be off by clockShare of its rate over clockTime, by clockJump
-	// after a jump.
-	clockTime  = 100 * time.Millisecond
-	clockShare = 0.05
-	clockJump  = 20 * time.Millisecond
+	// after a jump, and by half of what the fault changes.
+	clockTime   = 100 * time.Millisecond
+	clockShare  = 0.05
+	healedShare = 0.005
+	clockJump   = 20 * time.Millisecond
 	// leastConsidered is of how many messages a share must have been ignored, unless there
 	// aren't so many until the fault is over: of a few, any share may be.
 	leastConsidered = 20
@@ -265,7 +270,17 @@ func (p *proof) slow(ctx context.Context) (bool, string, error) {
 	share := stopped.Seconds() / elapsed.Seconds()
 	text := fmt.Sprintf("the kernel had the process stopped for %v of %v, which is %.0f%% (%.0f%% is wanted)",
 		stopped.Round(time.Millisecond), elapsed.Round(time.Millisecond), 100*share, 100*want)
-	return math.Abs(share-want) <= slowTolerance, text, nil
+	return stoppedEnough(share, want), text, nil
+}
+
+// stoppedEnough tells whether a process was stopped for a share of the time that proves
+// that it was to be for another; one that nobody stops doesn't pass for one that is slowed
+// a little, nor that one for healed.
+func stoppedEnough(share, want float64) bool {
+	if want == 0 {
+		return share <= mostStopped
+	}
+	return share >= max(want-slowTolerance, leastStopped*want) && share <= want+slowTolerance
 }
 
 // countedSince is what injections did since the order, going by two standings; a process that
@@ -280,7 +295,12 @@ func countedSince(now, before uint64) uint64 {
 // ignored looks whether the node ignores messages or, healed, no longer does.
 func (p *proof) ignored(ctx context.Context) (bool, string, error) {
 	if p.heal {
-		return p.settled(ctx, "messages were ignored", func(i control.Injected) uint64 { return i.Ignored })
+		found, text, err := p.settled(ctx, "messages were ignored", func(i control.Injected) uint64 { return i.Ignored })
+		if found { // which proves little where none came
+			_, now, failed := p.standing(ctx)
+			found, err = !now.Injected.Ignoring, failed
+		}
+		return found, text, err
 	}
 	_, now, err := p.standing(ctx)
 	if err != nil {
@@ -353,7 +373,7 @@ func (p *proof) clock(ctx context.Context) (bool, string, error) {
 		before := p.order.standing(p.Node)
 		ahead := time.Duration((first.MachineNS - first.ClockNS) - (before.MachineNS - before.ClockNS))
 		text := fmt.Sprintf("the node's clock has jumped by %v (%v is wanted)", ahead.Round(time.Microsecond), p.Jump)
-		return (ahead - p.Jump).Abs() <= clockJump, text, nil
+		return (ahead - p.Jump).Abs() <= min(clockJump, p.Jump.Abs()/2), text, nil
 	}
 	if err := sleep(ctx, clockTime); err != nil {
 		return false, "", err
@@ -369,7 +389,17 @@ func (p *proof) clock(ctx context.Context) (bool, string, error) {
 	passed := second.ClockNS - first.ClockNS
 	rate := float64(second.MachineNS-first.MachineNS) / float64(max(passed, 1))
 	text := fmt.Sprintf("in %.1f ms the node's clock ran at %.3f times its rate (%.3g is wanted)", float64(passed)/1e6, rate, want)
-	return math.Abs(rate-want) <= clockShare*want, text, nil
+	return clockFits(rate, want, p.heal), text, nil
+}
+
+// clockFits tells whether a clock's rate proves the one that is wanted. Its own rate proves
+// no other one, however close; nor another one that the clock is healed.
+func clockFits(rate, want float64, healed bool) bool {
+	tolerance := min(clockShare*want, math.Abs(want-1)/2)
+	if healed {
+		tolerance = healedShare
+	}
+	return math.Abs(rate-want) <= tolerance
 }
 
 // refused looks whether the process has ended since its disk took no more.

@@ -113,6 +113,23 @@ func TestALeaderDiesRightAfterItsPhase2aHasReachedOneAcceptor(t *testing.T) {
 	})
 }
 
+func TestOneProcessIsHitByAFailpointThatAllAcceptorsComeTo(t *testing.T) {
+	onEngines(t, func(t *testing.T, engineName string) {
+		source := load(t, engineName, "--set", "repeat=1", "--set", "system.storage=disk", "--set", "system.options={resend: 100ms}",
+			"--set", "phases.measure=2s", "--set", "workload.timeout=3s", "--set", withFaults(
+				"{id: one, name: crash, failpoint: {place: after_send, kind: phase2b, slot: 60}, for: 500ms}"))
+		folder := broken(t, source)
+		expectSafe(t, folder)
+		r, byID := readRun(t, engineName, folder, nil)
+		if one := byID["one"]; len(one) != 1 || len(one[0].Nodes) != 1 || !strings.HasPrefix(one[0].Nodes[0], "acceptor") || one[0].RecoveredNS == nil {
+			t.Fatalf("%+v", byID)
+		}
+		if answered, due := answeredFrom(t, folder, r.startNS); answered < due || due == 0 {
+			t.Errorf("with one acceptor dead, %d of %d requests were answered", answered, due)
+		}
+	})
+}
+
 func TestAnOutageThatWasAskedForIsAResult(t *testing.T) {
 	for name, c := range map[string]struct{ entry, timeout, void string }{
 		"from the beginning":  {"{name: crash, whom: acceptors, at: 0s}", "500ms", ""},

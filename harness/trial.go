@@ -150,7 +150,11 @@ func (t *trial) noteFaults(startNS int64, broke []results.Fault) error {
 	if broke == nil {
 		broke = []results.Fault{}
 	}
-	t.broke = broke
+	t.broke, t.verdict.Faults = broke, len(broke)
 	t.void(judgeFaults(broke)...)
-	return t.folder.WriteFaults(t.planned.Trial, results.Faults{StartNS: startNS, Hosts: t.hosts, Faults: broke})
+	var schedule []string
+	for _, fault := range t.schedule {
+		schedule = append(schedule, fault.ID)
+	}
+	return t.folder.WriteFaults(t.planned.Trial, results.Faults{StartNS: startNS, Schedule: schedule, Hosts: t.hosts, Faults: broke})
 }

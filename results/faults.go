@@ -5,6 +5,8 @@ type Faults struct {
 	// StartNS is when the load began; all times of Faults count from there.
 	StartNS int64   `json:"start_ns"`
 	Faults  []Fault `json:"faults"`
+	// Schedule has the IDs of the schedule's entries in its order; older folders lack it.
+	Schedule []string `json:"schedule,omitempty"`
 	// Hosts maps each node's name to its host's, so that Fault.Pairs and links can be told
 	// from nodes. Without it less can be derived.
 	Hosts map[string]string `json:"hosts,omitempty"`
@@ -35,7 +37,9 @@ type Fault struct {
 	Optional   bool `json:"optional,omitempty"`
 	// Trigger says what fired it, such as "at 60s".
 	Trigger string `json:"trigger"`
-	// Nodes, Links and Pairs ("FROM>TO", hosts) are what it hit.
+	// Nodes, Links and Pairs ("FROM>TO", hosts) are what it hit. Of faults of the network,
+	// Nodes are the processes that it cuts off from most servers, as far as it does that;
+	// of changes of the configuration, those whose roles change.
 	Nodes []string `json:"nodes,omitempty"`
 	Links []string `json:"links,omitempty"`
 	Pairs []string `json:"pairs,omitempty"`

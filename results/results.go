@@ -188,6 +188,8 @@ type Verdict struct {
 	LedAfterNS *int64 `json:"led_after_ns,omitempty"`
 	// Simulation is there if the trial was simulated.
 	Simulation *Simulation `json:"simulation,omitempty"`
+	// Faults is how many records faults.json has; 0 if there is none.
+	Faults int `json:"faults,omitempty"`
 	// Captured is true if frames were captured during the trial, which costs time: such
 	// trials are labelled wherever they are shown.
 	Captured bool `json:"captured,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ const mostTraces = 6
 
 func newReport(stdout, stderr io.Writer) *cobra.Command {
 	var asJSON, trace bool
-	var trial int
+	var trial trialNumber
 	cmd := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Derive the summary of a run folder again and show it",
@@ -50,7 +51,7 @@ Exit status: as of bench run.`,
 			}
 			var traced []results.Verdict
 			if trace {
-				if traced, err = tracedTrials(folder, trial, cmd.Flags().Changed("trial")); err != nil {
+				if traced, err = tracedTrials(folder, int(trial), cmd.Flags().Changed("trial")); err != nil {
 					return err
 				}
 			}
@@ -59,8 +60,23 @@ Exit status: as of bench run.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON instead of the table")
 	cmd.Flags().BoolVar(&trace, "trace", false, "plot latency against time, with the faults")
-	cmd.Flags().IntVar(&trial, "trial", 0, "plot this trial, valid or not")
+	cmd.Flags().Var(&trial, "trial", "plot this trial, valid or not")
 	return cmd
+}
+
+// trialNumber is the value of --trial, as pflag.Value.
+type trialNumber int
+
+func (n *trialNumber) String() string { return strconv.Itoa(int(*n)) }
+func (n *trialNumber) Type() string   { return "int" }
+
+func (n *trialNumber) Set(text string) error {
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		return errors.New("want the number of a trial, such as 7")
+	}
+	*n = trialNumber(number)
+	return nil
 }
 
 func reportRun(folder *results.Folder, traced []results.Verdict, asJSON bool, stdout, stderr io.Writer) error {

@@ -68,6 +68,17 @@ func TestARunWithFaultsReportsAndPlotsWhatTheyCost(t *testing.T) {
 	if !strings.Contains(one.stdout, "\ntrial 4: latency") || strings.Count(one.stdout, "latency against time") != 1 {
 		t.Errorf("--trial 4 shows:\n%s", one.stdout)
 	}
+	path := filepath.Join(dir, "run", "trials", "0001", "faults.json")
+	if data, err := os.ReadFile(path); err != nil || !strings.Contains(string(data), "\"schedule\": [\n    \"kill\"\n") {
+		t.Errorf("faults.json lacks the schedule: %v\n%s", err, data)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	lost := bench(t, dir, "report", "run")
+	if lost.status != exitFailed || lost.stdout != "" || !strings.Contains(lost.stderr, filepath.Join("0001", "faults.json")) {
+		t.Errorf("without a faults.json: status %d\n%s%s", lost.status, lost.stdout, lost.stderr)
+	}
 }
 
 func TestReportRefusesTracesThatThereAreNot(t *testing.T) {
@@ -82,6 +93,7 @@ func TestReportRefusesTracesThatThereAreNot(t *testing.T) {
 	}{
 		{[]string{"--trial", "2"}, "--trial 2: this run has no finished trial of that number, want one of 1 to 1"},
 		{[]string{"--trial", "0"}, "--trial 0"},
+		{[]string{"--trial", "x"}, `invalid argument "x" for "--trial" flag: want the number of a trial, such as 7 (`},
 		{[]string{"--trace", "--json"}, "exclude each other"},
 	} {
 		got := bench(t, dir, append([]string{"report", "run"}, test.flags...)...)

@@ -232,7 +232,7 @@ func TestSchedulesSurviveJSON(t *testing.T) {
 func TestTheScheduleInWords(t *testing.T) {
 	spec := scheduleOf(t, `
   - {id: kill, name: crash, whom: leader, at: 60s}
-  - {name: crash, whom: [replica1, acceptor1], after: {fault: kill, by: 2s}, for: 5s, disk: torn}
+  - {name: crash, whom: [replica1, acceptor1], after: {fault: kill, by: 2s}, for: 1s, disk: torn}
   - {name: pause, whom: random(1) of followers, after: {fault: crash2, from: healed}, for: {uniform: [1s, 3s]}}
   - {name: partition, groups: [[leader1], [followers, acceptors]], at: 10s, every: 15s, times: 2, until: 50s, for: {exponential: 2s}}
   - {name: degrade, links: [h1-*], loss: 5%, rate: 10mbit, random: {mean: 2s, from: 5s}, until: 30s, for: 1s, optional: true}
@@ -244,7 +244,7 @@ func TestTheScheduleInWords(t *testing.T) {
 `)
 	want := []string{
 		"kill: crash of leader, at 1m, for good",
-		"crash2: crash {disk: torn} of replica1, acceptor1, 2s after kill was applied, for 5s",
+		"crash2: crash {disk: torn} of replica1, acceptor1, 2s after kill was applied, for 1s",
 		"pause1: pause of random(1) of followers, once crash2 was healed, for 1s to 3s",
 		"partition1: partition {groups: [[leader1], [followers, acceptors]]}, at 10s, again every 15s, at most 2 times, until 50s, for 2s in the mean",
 		"degrade1: degrade {links: h1-*, loss: 5%, rate: 10mbit}, at random times, 2s apart in the mean, from 5s on, until 30s, for 1s, optional",

@@ -159,11 +159,11 @@ func (s *Source) CheckOn(engine string) error {
 		if len(point.Spec.Faults) == 0 || point.Spec.Engine != EngineAuto {
 			continue
 		}
-		root, _, err := s.loader.combine(s.axes, point.Index)
+		root, params, err := s.loader.combine(s.axes, point.Index)
 		if err != nil {
 			return err
 		}
-		if err := s.loader.check(root, point.Spec).schedule(engine); err != nil {
+		if err := s.loader.checkPoint(root, point.Spec, point.Index, params).schedule(engine); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,9 @@ var (
 	// compute.
 	plainNumber = regexp.MustCompile(`^[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})$`)
 	anyNumber   = regexp.MustCompile(`^[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?$`)
-	withUnit    = regexp.MustCompile(`^([+-]?[0-9.]+) ?([A-Za-z]*)$`)
+	// longDuration is what has the form of a duration, and is none only if it is too long.
+	longDuration = regexp.MustCompile(`^[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$`)
+	withUnit     = regexp.MustCompile(`^([+-]?[0-9.]+) ?([A-Za-z]*)$`)
 )
 
 const wantDuration = "a duration, such as 20ms, 1.5s or 1m"
@@ -35,6 +37,9 @@ func ParseDuration(text string) (Duration, error) {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(text)
+	if err != nil && longDuration.MatchString(text) {
+		return 0, &wantError{text, "a shorter duration, at most 24h"}
+	}
 	if err != nil {
 		return 0, &wantError{text, wantDuration}
 	}

@@ -32,7 +32,7 @@ func (c checker) faults() error {
 	seen := map[string]int{}
 	for i, id := range s.faultIDs() {
 		path := join(faultsKey, strconv.Itoa(i))
-		for _, check := range []func(string, Fault) error{c.faultName, c.faultTimes, c.faultCounts, c.faultTrigger, c.faultLinks} {
+		for _, check := range []func(string, Fault) error{c.faultName, c.faultLists, c.faultTimes, c.faultCounts, c.faultTrigger, c.faultLinks} {
 			if err := check(path, s.Faults[i]); err != nil {
 				return err
 			}
@@ -74,6 +74,17 @@ func (c checker) faultName(path string, f Fault) error {
 		return c.say(join(path, nameKey)+" is missing", "a name of docs/faults.md, such as crash", join(path, nameKey), path)
 	case f.ID != "" && !validID.MatchString(f.ID):
 		return c.bad(f.ID, "1 to 64 letters, digits, dashes and underscores, a letter first", join(path, idKey))
+	}
+	return nil
+}
+
+// faultLists refuses lists that are there, and empty.
+func (c checker) faultLists(path string, _ Fault) error {
+	for _, key := range []string{"whom", "from", "to", "links", "messages", "groups", "on.node"} {
+		at := join(path, key)
+		if e, exact := c.root.find(at); exact && e.value.kind == kindList && len(e.value.items) == 0 {
+			return c.bad("an empty list", "at least one in it", at)
+		}
 	}
 	return nil
 }
@@ -183,6 +194,9 @@ func (c checker) faultLinks(path string, f Fault) error {
 		if _, number := f.Rate.clock(); !number {
 			return c.bad(*f.Rate, "a number, such as 2 for a clock that runs twice as fast", rate)
 		}
+		if x, _ := f.Rate.clock(); x == 0 && f.takes(faults.ParameterRate) { // which faults.Fault has for no rate
+			return c.bad(*f.Rate, "from 0.01 to 100, and not 1, which is right", rate)
+		}
 	}
 	if f.Link.Delay != nil && (f.Link.Delay.Trace != "" || f.Link.Delay.Table != "") {
 		return c.bad("a mapping", wantDuration, delay)
@@ -222,6 +236,12 @@ func (c checker) badFault(bad faults.Problem) error {
 	}
 	if e.Message != "" && e.Want != "" {
 		e.Message += ": want " + e.Want
+	}
+	if c.point != "" && !where.swept { // what stands there is right at other points
+		if e.Message == "" {
+			e.Message = fmt.Sprintf("%s is %s: want %s", printable(e.Path), e.Value, e.Want)
+		}
+		e.Message += " (at " + printable(c.point) + ")"
 	}
 	return errorAt(c.file, where, e)
 }

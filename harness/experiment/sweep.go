@@ -210,7 +210,7 @@ func (l *loader) points(axes []axis, at origin, repeat int) ([]Point, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := l.check(root, spec).all(); err != nil {
+		if err := l.checkPoint(root, spec, index, params).all(); err != nil {
 			return nil, err
 		}
 		points = append(points, Point{Index: index, Params: params, Spec: spec})

@@ -46,10 +46,22 @@ type checker struct {
 	spec      *Spec
 	// goodTopologies are those that have been found good, as JSON.
 	goodTopologies map[string]bool
+	// point says which one is checked, such as "point 2, workload.rate=10"; empty without
+	// a sweep.
+	point string
 }
 
 func (l *loader) check(root *node, spec *Spec) checker {
-	return checker{l.file, &l.overrides, root, spec, l.goodTopologies}
+	return checker{file: l.file, overrides: &l.overrides, root: root, spec: spec, goodTopologies: l.goodTopologies}
+}
+
+// checkPoint is check for one of several points.
+func (l *loader) checkPoint(root *node, spec *Spec, index int, params Params) checker {
+	c := l.check(root, spec)
+	if len(params) > 0 {
+		c.point = fmt.Sprintf("point %d, %s", index+1, params)
+	}
+	return c
 }
 
 // blamed chooses, among fields that are wrong together, the one to point at: one
@@ -339,6 +351,10 @@ func (c checker) stop() error {
 	if s.Leader && s.Requests > 0 {
 		return c.say(fmt.Sprintf("stop.requests is %d, and stop.leader ends the trial before any request", s.Requests),
 			"one of the two", "stop.requests", "stop.leader")
+	}
+	if s.Leader && len(c.spec.Faults) > 0 {
+		return c.say("stop.leader is true, which ends the trial before any load, and faults count from the load's beginning",
+			"one of the two", "stop.leader", faultsKey)
 	}
 	if s.Leader {
 		return c.simulatorOnly("stop.leader is true, but "+why, "false", "stop.leader")

@@ -63,11 +63,8 @@ type happening struct {
 
 // readBroken reads a trial's records; nil if it had no schedule of faults, or no load.
 func readBroken(folder *results.Folder, verdict results.Verdict) (*brokenTrial, error) {
-	faults, err := folder.ReadFaults(verdict.Trial)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	faults, err := readFaults(folder, verdict)
+	if err != nil || faults == nil {
 		return nil, err
 	}
 	t := &brokenTrial{
@@ -80,7 +77,7 @@ func readBroken(folder *results.Folder, verdict results.Verdict) (*brokenTrial, 
 	if err := t.readRequests(folder, verdict.Trial); err != nil {
 		return nil, fmt.Errorf("trial %d: %w", verdict.Trial, err)
 	}
-	if err := t.readEvents(folder, verdict.Trial); err != nil {
+	if err := t.readEvents(folder, verdict); err != nil {
 		return nil, fmt.Errorf("trial %d: %w", verdict.Trial, err)
 	}
 	if err := t.readPaths(folder, verdict.Trial); err != nil {
@@ -136,8 +133,8 @@ func readCluster(folder *results.Folder, trial int) (*control.Cluster, error) {
 	return &cluster, nil
 }
 
-func (t *brokenTrial) readEvents(folder *results.Folder, trial int) error {
-	cluster, err := readCluster(folder, trial)
+func (t *brokenTrial) readEvents(folder *results.Folder, verdict results.Verdict) error {
+	cluster, err := readCluster(folder, verdict.Trial)
 	if err != nil || cluster == nil {
 		return err
 	}
@@ -155,9 +152,9 @@ func (t *brokenTrial) readEvents(folder *results.Folder, trial int) error {
 			meanings[event.Kind] = event.Meaning
 		}
 	}
-	events, err := folder.OpenEvents(trial)
+	events, err := folder.OpenEvents(verdict.Trial)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return missingFile(verdict, err)
 	}
 	if err != nil {
 		return err

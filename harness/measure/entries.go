@@ -3,6 +3,7 @@ package measure
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 // schedule collects what became of the entries of a point's schedule.
 type schedule struct {
 	entries []*entry
+	// order has the entries' IDs as the schedule has them.
+	order []string
 }
 
 // entry is one of them.
@@ -22,14 +25,33 @@ type entry struct {
 	requestedS, appliedS, activeS []float64
 }
 
-// addFaults reads a trial's faults.json, if it has one.
-func (s *schedule) addFaults(folder *results.Folder, trial int, timing *timing) error {
-	faults, err := folder.ReadFaults(trial)
+// readFaults reads a trial's faults.json; nil if it never had one.
+func readFaults(folder *results.Folder, verdict results.Verdict) (*results.Faults, error) {
+	faults, err := folder.ReadFaults(verdict.Trial)
 	if errors.Is(err, os.ErrNotExist) {
+		return nil, missingFile(verdict, err)
+	}
+	return faults, err
+}
+
+// missingFile is an error if the trial had records of faults: what they cost can't be
+// told then.
+func missingFile(verdict results.Verdict, err error) error {
+	if verdict.Faults == 0 {
 		return nil
 	}
-	if err != nil {
+	return fmt.Errorf("a file of trial %d is missing, in which faults were recorded (%d), so that what they cost is unknown: %w",
+		verdict.Trial, verdict.Faults, err)
+}
+
+// addFaults reads a trial's faults.json, if it has one.
+func (s *schedule) addFaults(folder *results.Folder, verdict results.Verdict, timing *timing) error {
+	faults, err := readFaults(folder, verdict)
+	if err != nil || faults == nil {
 		return err
+	}
+	if len(s.order) == 0 {
+		s.order = faults.Schedule
 	}
 	names := hostNames(faults.Hosts)
 	for _, fault := range faults.Faults {
@@ -143,6 +165,11 @@ func evidence(fault results.Fault, found bool) string {
 }
 
 func (s *schedule) summary() []results.FaultEntry {
+	place := map[string]int{}
+	for i, id := range s.order {
+		place[id] = i
+	}
+	slices.SortStableFunc(s.entries, func(a, b *entry) int { return cmp.Compare(place[a.ID], place[b.ID]) })
 	var entries []results.FaultEntry
 	for _, e := range s.entries {
 		for what, times := range e.hits {

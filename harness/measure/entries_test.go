@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,6 +46,44 @@ func TestEntriesCountWhatBecameOfThem(t *testing.T) {
 	timing := summary.FaultTiming
 	if timing.Faults != 2 || timing.Within5MS != 0 || timing.MaxMS != 7 {
 		t.Errorf("%+v", timing)
+	}
+}
+
+func TestEntriesComeInTheSchedulesOrder(t *testing.T) {
+	folder := run(t, 1, 1)
+	never := results.Fault{ID: "a", Kind: "crash", Outcome: results.FaultNeverFired, Optional: true}
+	broken{
+		faults:   []results.Fault{crash("c", 10*second, "leader1"), crash("b", 20*second, "leader2"), never},
+		schedule: []string{"a", "b", "c"},
+	}.write(t, folder, 1)
+	var got []string
+	for _, e := range summarise(t, folder).Points[0].Faults {
+		got = append(got, e.ID)
+	}
+	if strings.Join(got, "") != "abc" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestAMissingFileOfFaultsIsAnError(t *testing.T) {
+	for _, file := range []string{"faults.json", "events.jsonl.gz"} {
+		for _, recorded := range []int{1, 0} { // folders of earlier versions don't say
+			folder := run(t, 1, 1)
+			trial := leaderKilled(32150 * ms)
+			trial.change = func(v *results.Verdict) { v.Faults = recorded }
+			trial.write(t, folder, 1)
+			path := filepath.Join(folder.TrialDir(1), file)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Summarise(folder)
+			if recorded == 0 && err != nil {
+				t.Errorf("%s, an older folder: %v", file, err)
+			}
+			if recorded > 0 && (!errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "trial 1 is missing")) {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
 	}
 }
 

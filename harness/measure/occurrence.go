@@ -21,6 +21,10 @@ const (
 	kindHeal = "heal"
 )
 
+// kindsOfMembership are the catalogue's entries that change the configuration. They cut
+// nobody off: those whose roles change are the ones to watch.
+var kindsOfMembership = []string{"reconfigure", "add_server", "remove_server"}
+
 // occurrence is one fault of a trial, from when it was applied until the next one was, or
 // the load's end.
 type occurrence struct {
@@ -157,7 +161,7 @@ func (t *brokenTrial) countRequests(o occurrence, settledNS int64, c *cost) {
 }
 
 // watch looks at what the protocol's processes reported. Those that were hit don't count
-// until the fault is healed, unless all were hit: what an isolated process takes for the
+// until the fault is healed, unless all were hit, or only roles were changed: what an isolated process takes for the
 // truth tells nothing of the others.
 func (t *brokenTrial) watch(o occurrence, c *cost) {
 	absent := observation{state: none}
@@ -199,16 +203,18 @@ func (t *brokenTrial) watch(o occurrence, c *cost) {
 	}
 }
 
-// within are the events of an occurrence's window.
+// within are the events of an occurrence's window, the one that ends it included: it may
+// be what fired the next fault.
 func (t *brokenTrial) within(o occurrence) []happening {
 	byTime := func(event happening, atNS int64) int { return cmp.Compare(event.atNS, atNS) }
 	first, _ := slices.BinarySearchFunc(t.events, o.fromNS+1, byTime)
-	last, _ := slices.BinarySearchFunc(t.events, o.untilNS, byTime)
+	last, _ := slices.BinarySearchFunc(t.events, o.untilNS+1, byTime)
 	return t.events[first:max(first, last)]
 }
 
 func (t *brokenTrial) counts(event happening, o occurrence) bool {
-	return event.atNS >= o.healedNS || !slices.Contains(o.fault.Nodes, event.node) || t.allHit(o)
+	return event.atNS >= o.healedNS || !slices.Contains(o.fault.Nodes, event.node) || t.allHit(o) ||
+		slices.Contains(kindsOfMembership, o.fault.Kind)
 }
 
 func (t *brokenTrial) allHit(o occurrence) bool {

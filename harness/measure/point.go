@@ -175,7 +175,7 @@ func summarisePoint(folder *results.Folder, params json.RawMessage, verdicts []r
 			ms := float64(verdict.PredictedNS) / 1e6
 			point.PredictedMS = &ms
 		}
-		if err := entries.addFaults(folder, verdict.Trial, late); err != nil {
+		if err := entries.addFaults(folder, verdict, late); err != nil {
 			return point, err
 		}
 		if !verdict.Valid {

@@ -16,10 +16,11 @@ import (
 // broken is a hand-made trial: a request each tenth of a second for 65 s, each of which
 // takes 240 ms unless something else is said. The load begins at 100 s.
 type broken struct {
-	faults []results.Fault
-	hosts  map[string]string
-	rtts   []results.RTT
-	events []happenedEvent
+	faults   []results.Fault
+	schedule []string
+	hosts    map[string]string
+	rtts     []results.RTT
+	events   []happenedEvent
 	// latencyNS says what a request took that was due so long after the load's beginning;
 	// negative is a timeout.
 	latencyNS func(dueNS int64) int64
@@ -125,7 +126,7 @@ func (b broken) writeOthers(t *testing.T, folder *results.Folder, trial int) {
 			t.Fatal(err)
 		}
 	}
-	if err := folder.WriteFaults(trial, results.Faults{StartNS: loadNS, Faults: b.faults, Hosts: b.hosts}); err != nil {
+	if err := folder.WriteFaults(trial, results.Faults{StartNS: loadNS, Faults: b.faults, Schedule: b.schedule, Hosts: b.hosts}); err != nil {
 		t.Fatal(err)
 	}
 	verdict := measured(trial)
@@ -350,6 +351,24 @@ func TestEventsOfThoseHitDoNotCountUntilTheyAreHealed(t *testing.T) {
 	all := trial.recover1(t, "kill")
 	exactly(t, "detection where all were hit", all.DetectionMS, 500)
 	exactly(t, "election where all were hit", all.ElectionMS, 600)
+}
+
+func TestAChangeOfTheConfigurationCutsNobodyOff(t *testing.T) {
+	trial := leaderKilled(32150 * ms)
+	trial.faults[0].Kind, trial.faults[0].Nodes = "reconfigure", []string{"leader1", "leader2"}
+	recovery := trial.recover1(t, "kill")
+	exactly(t, "detection", recovery.DetectionMS, 1000)
+	exactly(t, "election", recovery.ElectionMS, 1800)
+}
+
+func TestWhatEndsAWindowIsInIt(t *testing.T) {
+	trial := leaderKilled(32150 * ms)
+	trial.faults = append(trial.faults, crash("upon", 31*second, "acceptor1"))
+	exactly(t, "detection", trial.recover1(t, "kill").DetectionMS, 1000)
+	// It isn't in the next one as well.
+	trial.events = trial.events[:3]
+	exactly(t, "detection", trial.recover1(t, "kill").DetectionMS, 1000)
+	nothing(t, "detection in the next window", trial.recover1(t, "upon").DetectionMS)
 }
 
 // cutOff is a leader cut off from 30 s to 40 s, with the service away until 41 s.

@@ -97,7 +97,7 @@ func chaos(seed uint64) *scenario {
 	if random.IntN(3) == 0 {
 		return sc
 	}
-	for range random.IntN(20) {
+	for range min(random.IntN(20), 6) { // of three faults at most, as a schedule may have 20 a second
 		link := sc.Topology.Links[random.IntN(len(sc.Topology.Links))]
 		when := time.Duration(random.IntN(int(2 * time.Second)))
 		for _, end := range []string{link.A, link.B} {

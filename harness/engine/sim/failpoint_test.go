@@ -214,3 +214,64 @@ func TestAProcessStallsExactlyAtItsFailpointAndFinishesItsStep(t *testing.T) {
 		}
 	}
 }
+
+func TestAFailpointThatAllAcceptorsComeToAtOnceHitsOneOfThem(t *testing.T) {
+	for _, kind := range []string{"crash", "pause"} {
+		for _, times := range []int{1, 2} {
+			sc := paxosScenario() // n5 to n7 are acceptors
+			sc.Cluster.Storage = control.StorageDisk
+			sc.load(func(load *control.Load) {
+				load.RateRPS, load.DurationNS, load.TimeoutNS = 20, int64(5*time.Second), int64(time.Second)
+				load.Mix = map[string]float64{"create": 1}
+			})
+			sc.fault(faults.Fault{Kind: kind, For: lasting(time.Second), Trigger: faults.Trigger{Times: times,
+				Failpoint: &control.Failpoint{Place: control.AfterSend, Kind: "phase2b", Count: 20}}})
+			came, together := map[string]bool{}, 0
+			sc.rows = nil
+			s, err := newTrial(t.Context(), sc.Simulation)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for s.begin(); !s.over; {
+				e := s.queue.pop()
+				s.now = e.at
+				if s.happen(e); !s.faulting.begun {
+					continue
+				}
+				lost, halted := 0, 0
+				for _, p := range s.processes[4:7] {
+					if p.stopping() {
+						came[p.node.Name] = true
+						halted++
+					}
+					if together = max(together, halted); !p.alive {
+						lost++
+					}
+				}
+				if lost > 1 {
+					t.Fatalf("%s: %d acceptors are dead at %v", kind, lost, s.elapsed())
+				}
+			}
+			r := s.result()
+			proved(t, r, times)
+			agree(t, r)
+			for _, f := range r.Faults {
+				if len(f.Nodes) != 1 {
+					t.Errorf("%s: occurrence %d has hit %v", kind, f.Occurrence, f.Nodes)
+				}
+			}
+			if len(came) != 3 || together != 3 {
+				t.Errorf("%s: only %v have come to it, %d at once", kind, came, together)
+			}
+			for _, row := range sc.rows {
+				if row.Outcome == results.OutcomeTimeout || latency(row) > 350*time.Millisecond {
+					t.Errorf("%s: with two acceptors alive a request took %v: %s", kind, latency(row), row.Outcome)
+					break
+				}
+			}
+			if len(sc.rows) != 100 {
+				t.Errorf("%s: %d requests", kind, len(sc.rows))
+			}
+		}
+	}
+}

@@ -29,8 +29,8 @@ func (sc *scenario) kill(after time.Duration, whom ...string) { sc.restart(after
 
 // restart is kill, and starts the processes again after a while.
 func (sc *scenario) restart(after, down time.Duration, whom ...string) {
-	disk := faults.DiskSame
-	if sc.Cluster.Storage == control.StorageFsync {
+	disk := ""
+	if sc.Cluster.Storage == control.StorageFsync && down > 0 { // else nobody finds it
 		disk = faults.DiskLostUnsynced
 	}
 	sc.fault(faults.Fault{
