@@ -302,7 +302,7 @@ func (b *breaker) line(ctx context.Context, p *parts, thing string, do func() er
 	p.more()
 	b.thing(thing).add(&b.working, func() {
 		err := do()
-		p.done(ctx, b.now(), err)
+		p.done(ctx, p.inForceAt(thing), err)
 	})
 }
 
@@ -365,6 +365,29 @@ type parts struct {
 	left  int
 	at    time.Duration
 	fails []error
+	// inForce is since when parts have been in force that took longer to be carried out,
+	// by what they are about.
+	inForce map[string]time.Duration
+}
+
+// since notes that a part is in force, though it isn't carried out yet.
+func (p *parts) since(thing string, at time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inForce == nil {
+		p.inForce = map[string]time.Duration{}
+	}
+	p.inForce[thing] = at
+}
+
+// inForceAt is since when a part that was carried out has been in force.
+func (p *parts) inForceAt(thing string) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, known := p.inForce[thing]; known {
+		return at
+	}
+	return p.b.now()
 }
 
 func (p *parts) more() {

@@ -100,7 +100,7 @@ func (n *brokenNode) set(ctx context.Context, p *parts, want faults.NodeState) e
 		n.itself = false
 		return nil
 	case want.Down:
-		return n.end(ctx, s, want.Disk)
+		return n.end(ctx, p, s, want.Disk)
 	case s == nil && n.itself && !want.Start:
 		return nil
 	case s == nil:
@@ -144,8 +144,9 @@ func (n *brokenNode) doomed(ctx context.Context, s *session) bool {
 	return errors.Is(err, errEnded) || err == nil && standing.Injected.RefusedBytes > 0
 }
 
-// end ends the process as SIGKILL does, and waits until it is gone.
-func (n *brokenNode) end(ctx context.Context, s *session, disk string) error {
+// end ends the process as SIGKILL does, and waits until it is gone. From the signal on
+// the process does nothing any more.
+func (n *brokenNode) end(ctx context.Context, p *parts, s *session, disk string) error {
 	if slices.Contains(n.b.t.clients(), n.name) {
 		return fmt.Errorf("killing %s: it is a client, and what it has asked for and not recorded would be missing from the history", n.name)
 	}
@@ -156,6 +157,7 @@ func (n *brokenNode) end(ctx context.Context, s *session, disk string) error {
 	case err != nil:
 		return fmt.Errorf("killing %s: %w", n.name, err)
 	}
+	p.since("node "+n.name, n.b.now())
 	select {
 	case <-s.process.Done():
 	case <-time.After(killTimeout):
