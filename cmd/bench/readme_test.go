@@ -28,14 +28,28 @@ func TestTheReadmesCommandsPrintWhatItShows(t *testing.T) {
 	for _, e := range examples {
 		t.Run(e.command, func(t *testing.T) {
 			out := e.run(t, dir)
-			for tries := 0; tries < 2 && strings.Contains(out, "while the machine is idle"); tries++ {
+			const busy = "while the machine is idle"
+			for tries := 0; tries < 2 && strings.Contains(out, busy); tries++ {
 				out = e.run(t, dir)
+			}
+			if strings.Contains(out, busy) && !strings.Contains(e.shown, busy) {
+				t.Skipf("three times the machine was too busy for a run that counts: %s", firstVoid(out))
 			}
 			if !e.matches(out) {
 				t.Errorf("it printed\n%s\nthe README shows\n%s", out, e.shown)
 			}
 		})
 	}
+}
+
+// firstVoid is the first line that says why a trial is void.
+func firstVoid(out string) string {
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "VOID: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "see above"
 }
 
 // layOut makes a folder with bin/ and experiments/ as in the repository.
