@@ -100,17 +100,19 @@ type treatment struct {
 // shall.
 func (p *proof) treated() look {
 	t := &treatment{proof: p, now: p.Parameters}
-	ok := true
 	if p.Kind == faults.ExpectPair {
 		t.sender, t.receiver = p.From, p.To
 		t.before = p.order.baseline.pairs[pairName(p.From, p.To)]
-	} else {
-		t.before = p.order.baseline.direction(p.Link, p.From)
-		t.sender, t.receiver, ok = p.order.baseline.probers(p.Link, p.From, p.t.echoes)
+		return t.look
 	}
+	t.before = p.order.baseline.direction(p.Link, p.From)
 	return func(ctx context.Context) (bool, string, error) {
+		sender, receiver, ok := p.order.baseline.probers(p.Link, p.From, p.t.echoes, p.net.state().pairs)
 		if !ok {
-			return false, "no two hosts with an echo process have this link between them", nil
+			return false, "no two hosts with an echo process, and not cut off from each other, have this link between them", nil
+		}
+		if sender != t.sender || receiver != t.receiver {
+			t.sender, t.receiver, t.pooled = sender, receiver, came{}
 		}
 		return t.look(ctx)
 	}

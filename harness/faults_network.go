@@ -185,8 +185,9 @@ func (s *networkState) reach(a, b string) bool {
 }
 
 // probers are two hosts that a direction of a link is measured between: those of the
-// echo processes between which a frame passes as little else as possible.
-func (s *networkState) probers(link, from string, echoes map[string]*session) (sender, receiver string, ok bool) {
+// echo processes between which a frame passes as little else as possible. Pairs are the
+// stages that there are now: what one of them cuts off never comes to the link.
+func (s *networkState) probers(link, from string, echoes map[string]*session, pairs map[string]topologies.Parameters) (sender, receiver string, ok bool) {
 	at := slices.IndexFunc(s.topology.Links, func(l topologies.Link) bool { return l.Name == link })
 	if at < 0 {
 		return "", "", false
@@ -217,6 +218,9 @@ func (s *networkState) probers(link, from string, echoes map[string]*session) (s
 		}
 		for k, path := range graph.From(i)[:len(up.Hosts)] {
 			if echoes[up.Hosts[k].Name] == nil || !slices.Contains(path, want) || ok && len(path) >= shortest {
+				continue
+			}
+			if pairs[pairName(host.Name, up.Hosts[k].Name)].Down {
 				continue
 			}
 			sender, receiver, shortest, ok = host.Name, up.Hosts[k].Name, len(path), true

@@ -139,14 +139,19 @@ func TestTheWayBetweenHostsIsThatOfTheNetworkAsFaultsHaveLeftIt(t *testing.T) {
 		t.Errorf("h1 to h3 takes %v, always the same %v, limited %v", delay, fixed, limited)
 	}
 	echoes := map[string]*session{"h1": {}, "h2": {}, "h3": {}}
-	if sender, receiver, ok := state.probers("h2-s1", "h2", echoes); !ok || sender != "h2" || receiver == "h2" {
+	if sender, receiver, ok := state.probers("h2-s1", "h2", echoes, nil); !ok || sender != "h2" || receiver == "h2" {
 		t.Errorf("the link from h2 is measured from %s to %s, %v", sender, receiver, ok)
 	}
+	// Frames that a partition keeps off the link would never show what the link does.
+	partition := map[string]topologies.Parameters{"h2>h1": {Down: true}}
+	if sender, receiver, ok := state.probers("h2-s1", "h2", echoes, partition); !ok || sender != "h2" || receiver != "h3" {
+		t.Errorf("beside a partition the link from h2 is measured from %s to %s, %v", sender, receiver, ok)
+	}
 	echoes["@s1"] = &session{}
-	if sender, receiver, ok := state.probers("h2-s1", "s1", echoes); !ok || sender != "@s1" || receiver != "h2" {
+	if sender, receiver, ok := state.probers("h2-s1", "s1", echoes, nil); !ok || sender != "@s1" || receiver != "h2" {
 		t.Errorf("the link to h2 is measured from %s to %s, %v", sender, receiver, ok)
 	}
-	if _, _, ok := state.probers("h2-s1", "h2", map[string]*session{"h1": {}, "h3": {}}); ok {
+	if _, _, ok := state.probers("h2-s1", "h2", map[string]*session{"h1": {}, "h3": {}}, nil); ok {
 		t.Error("a link is measured between hosts that it isn't between")
 	}
 }
