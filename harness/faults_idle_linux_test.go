@@ -28,3 +28,17 @@ func TestInALabAFaultThatNothingComesToHitsNobody(t *testing.T) {
 		}
 	}
 }
+
+// Fewer messages come than the share is judged by at once: it is judged by those that
+// there were once the fault is over.
+func TestInALabAShortFaultIsProvedByTheFewMessagesThatCame(t *testing.T) {
+	needNetns(t)
+	source := load(t, "netns", "--set", "repeat=1", "--set", "phases.measure=2s", "--set", "workload.rate=20/s", "--set", withFaults(
+		"{id: ignores, name: ignore, whom: acceptor1, share: 50%, messages: [phase2a], at: 500ms, for: 600ms}"))
+	e, _ := engine.Lookup("netns")
+	_, folder := trialIn(t, e.(engine.Builder), source)
+	_, byID := faultsOf(t, folder)
+	if f := byID["ignores"]; len(f) != 1 || f[0].Outcome != results.FaultProved {
+		t.Errorf("%+v", f)
+	}
+}

@@ -98,10 +98,8 @@ func (p *proof) find(ctx context.Context) (evidence results.Evidence, counts boo
 		}
 		select {
 		case <-time.After(every):
-		case <-p.healing:
-			return evidence, true
+		case <-p.healing: // for a last look: what was counted still tells
 		case <-p.giveUp:
-			return evidence, true
 		case <-ctx.Done():
 			return evidence, true
 		}
