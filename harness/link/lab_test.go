@@ -202,7 +202,7 @@ func newLab(t testing.TB, topology *topologies.Topology) *lab {
 		}
 	}
 	l.fabric.must(t, "waiting for ports", func() error {
-		handle, err := netlink.NewHandle()
+		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
 		}
