@@ -29,6 +29,15 @@ func (d *Director) Records() []results.Fault {
 	return records
 }
 
+// Record is that of an occurrence, which Order.Occurrence indexes; ok is false if there is
+// none.
+func (d *Director) Record(occurrence int) (record results.Fault, ok bool) {
+	if occurrence < 0 || occurrence >= len(d.occurrences) {
+		return results.Fault{}, false
+	}
+	return d.occurrences[occurrence].record(), true
+}
+
 func (e *entry) record(number int, trigger string) results.Fault {
 	return results.Fault{ID: e.fault.ID, Kind: e.fault.Kind, Occurrence: number, Optional: e.fault.Optional, Trigger: trigger}
 }

@@ -433,11 +433,7 @@ func (b *breaker) carriedOut(ctx context.Context, p *parts) []faults.Order {
 
 // show tells whoever watches.
 func (b *breaker) show(order faults.Order, at time.Duration, err error) {
-	records := b.director.Records()
-	if order.Occurrence < 0 || order.Occurrence >= len(records) {
-		return
-	}
-	if f := records[order.Occurrence]; f.AppliedNS != nil || err != nil {
+	if f, known := b.director.Record(order.Occurrence); known && (f.AppliedNS != nil || err != nil) {
 		b.t.progress.Fault(describeFault(f, order.Heal, at, err))
 	}
 }
